@@ -1,0 +1,120 @@
+package naming
+
+// Kind names a kind of object.
+type Kind uint8
+
+// The kinds of objects. The numbers are stored; never renumber.
+const (
+	KindNamespace Kind = 1
+	KindService   Kind = 2
+	KindInstance  Kind = 3
+	KindClient    Kind = 4
+)
+
+func (k Kind) String() string {
+	switch k {
+	case KindNamespace:
+		return "namespace"
+	case KindService:
+		return "service"
+	case KindInstance:
+		return "instance"
+	case KindClient:
+		return "client"
+	default:
+		return "unknown"
+	}
+}
+
+// Object is anything the store keeps: *Namespace, *Service, *Instance or
+// *Client.
+type Object interface {
+	// ObjectKind tells which of them it is.
+	ObjectKind() Kind
+	// ObjectKey is the key within the kind: a namespace's name, a service's
+	// [ServiceKey.StoreKey], an instance's or a client's id.
+	ObjectKey() string
+}
+
+// ObjectKind implements [Object].
+func (*Namespace) ObjectKind() Kind { return KindNamespace }
+
+// ObjectKey implements [Object].
+func (n *Namespace) ObjectKey() string { return n.Name }
+
+// ObjectKind implements [Object].
+func (*Service) ObjectKind() Kind { return KindService }
+
+// ObjectKey implements [Object].
+func (s *Service) ObjectKey() string { return s.Key.StoreKey() }
+
+// ObjectKind implements [Object].
+func (*Instance) ObjectKind() Kind { return KindInstance }
+
+// ObjectKey implements [Object].
+func (i *Instance) ObjectKey() string { return i.ID }
+
+// ObjectKind implements [Object].
+func (*Client) ObjectKind() Kind { return KindClient }
+
+// ObjectKey implements [Object].
+func (c *Client) ObjectKey() string { return c.ID }
+
+// StoreKey joins namespace and name with a NUL, which neither may contain: an
+// unambiguous key that sorts by namespace first.
+func (k ServiceKey) StoreKey() string { return k.Namespace + "\x00" + k.Name }
+
+// Actor says who asked for a change.
+type Actor struct {
+	Principal string // authenticated name; empty when nobody had to say
+	Address   string // ip of the peer; empty for the server itself
+	Agent     string // kind and version of the client, as it said
+}
+
+// Cause says why a change happened.
+type Cause string
+
+// The causes. They are stored as text.
+const (
+	CauseClient   Cause = "client"        // an SDK asked
+	CauseLease    Cause = "lease expired" // no beat for three TTLs
+	CauseBeat     Cause = "beat"          // a beat after the lease had expired
+	CauseOperator Cause = "operator"
+	CauseAuto     Cause = "auto-created" // a first registration needed it
+)
+
+// Change is one object's transition, decided and ready to be stored.
+type Change struct {
+	Before Object // nil: it did not exist
+	After  Object // nil: it is deleted
+	Actor  Actor
+	Cause  Cause
+	Reason string // free text of an operator; often empty
+}
+
+// Object returns After, or Before of a deletion.
+func (c *Change) Object() Object {
+	if c.After != nil {
+		return c.After
+	}
+	return c.Before
+}
+
+// Deleted reports whether the change removes its object.
+func (c *Change) Deleted() bool { return c.After == nil }
+
+// Commit is one group of changes that became durable together. Changes keep
+// their order: the same object may change twice in one commit.
+type Commit struct {
+	Revision Revision // 0: nothing changed, nothing was written
+	Time     Micros
+	Changes  []Change
+}
+
+// Touched is the revision of the last commit that changed a service or any of
+// its instances, deletions included. Stores keep it so that versions never go
+// back over a restart.
+type Touched struct {
+	Service  ServiceKey
+	Revision Revision
+}
