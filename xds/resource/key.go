@@ -1,0 +1,95 @@
+package resource
+
+import "polestar/naming"
+
+// Type is a kind of xDS resource. The order of the constants is the order in
+// which changes of several types must reach a client (make before break).
+type Type uint8
+
+// The types, in sending order.
+const (
+	Cluster Type = iota
+	Endpoints
+	Listener
+	Route
+	numTypes
+)
+
+// Types lists all types in sending order.
+func Types() []Type { return []Type{Cluster, Endpoints, Listener, Route} }
+
+// URL is the type URL of the v3 protocol.
+func (t Type) URL() string { return urls[t] }
+
+var urls = [numTypes]string{
+	Cluster:   "type.googleapis.com/envoy.config.cluster.v3.Cluster",
+	Endpoints: "type.googleapis.com/envoy.config.endpoint.v3.ClusterLoadAssignment",
+	Listener:  "type.googleapis.com/envoy.config.listener.v3.Listener",
+	Route:     "type.googleapis.com/envoy.config.route.v3.RouteConfiguration",
+}
+
+// TypeOf is the inverse of [Type.URL]; false for a type that is not served.
+func TypeOf(url string) (Type, bool) {
+	for t, u := range urls {
+		if u == url {
+			return Type(t), true
+		}
+	}
+	return 0, false
+}
+
+// Wildcard reports whether clients may subscribe to all resources of the type
+// (xDS: only Listener and Cluster have a wildcard).
+func (t Type) Wildcard() bool { return t == Cluster || t == Listener }
+
+// FullState reports whether a SotW response of the type must carry everything
+// subscribed, absence meaning deletion (xDS: Listener and Cluster).
+func (t Type) FullState() bool { return t == Cluster || t == Listener }
+
+// Client is the kind of an xDS client.
+type Client uint8
+
+// The kinds of clients.
+const (
+	Envoy Client = iota
+	GRPC         // proxyless gRPC
+)
+
+// Scope is what a resource depends on besides its type, its name and the
+// registered world. It is the key under which resources are shared: builders
+// are given nothing else, so an input cannot be forgotten in it.
+type Scope struct {
+	Client        Client
+	Namespace     string // the node's own; only what depends on it carries it
+	EgressAddress string // host of the egress listener; only in the scope of Listener
+	EgressPort    uint32
+}
+
+// Key names one resource as clients of one scope see it.
+type Key struct {
+	Type  Type
+	Scope Scope
+	Name  string
+}
+
+// Ref names a resource in all scopes.
+type Ref struct {
+	Type Type
+	Name string
+}
+
+// Resource is one encoded resource: immutable, and shared by all streams.
+type Resource struct {
+	Name string
+	// Version is a hash of the content, in hexadecimal: equal content has an
+	// equal version on every server and after a restart.
+	Version string
+	// Revision is the newest revision that changed the content.
+	Revision naming.Revision
+	// Any is the encoded google.protobuf.Any that holds the resource: one
+	// element of DiscoveryResponse.resources.
+	Any []byte
+	// Delta is the encoded envoy.service.discovery.v3.Resource (name, version,
+	// resource): one element of DeltaDiscoveryResponse.resources.
+	Delta []byte
+}
