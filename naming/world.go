@@ -19,17 +19,21 @@ type ServiceState struct {
 // has an equal digest on every server and after a restart: it is the revision
 // that Discover compares.
 func (s *ServiceState) Digest() Digest {
+	own := s.Service.Digest()
+	return sha256.Sum256(append(own[:], s.Sum[:]...))
+}
+
+// Digest hashes what clients see of the service itself, without its instances.
+func (s *Service) Digest() Digest {
 	b := make([]byte, 0, 256)
 	str := func(v string) { b = append(binary.AppendUvarint(b, uint64(len(v))), v...) }
-	svc := s.Service
-	for _, v := range []string{svc.Key.Namespace, svc.Key.Name, svc.Ports, svc.Business, svc.Department, svc.Comment} {
+	for _, v := range []string{s.Key.Namespace, s.Key.Name, s.Ports, s.Business, s.Department, s.Comment} {
 		str(v)
 	}
-	for _, p := range svc.Metadata {
+	for _, p := range s.Metadata {
 		str(p.Key)
 		str(p.Value)
 	}
-	b = append(b, s.Sum[:]...)
 	return sha256.Sum256(b)
 }
 

@@ -1,0 +1,30 @@
+package naming
+
+// Every bound on what a client may send. Lengths of names and texts are in
+// characters (runes), as Polaris counts them.
+const (
+	MaxNamespace     = 64
+	MaxService       = 128
+	MaxInstanceID    = 128
+	MaxHost          = 128
+	MaxPort          = 65535
+	MaxWeight        = 65535
+	MaxVpcID         = 64
+	MaxProtocol      = 32
+	MaxVersion       = 32
+	MaxLogicSet      = 128
+	MaxLocation      = 128 // region, zone and campus each
+	MaxMetadataPairs = 64
+	MaxMetadataKey   = 128
+	MaxMetadataValue = 4096
+	MaxTTL           = 3600 // seconds
+	MaxClientID      = 128
+	MaxClientVersion = 32
+
+	// DefaultWeight is what an instance without a weight gets.
+	DefaultWeight = 100
+	// DefaultTTL is what a health check without a TTL gets, in seconds.
+	DefaultTTL = 5
+	// DefaultNamespace is what an empty namespace means in Discover.
+	DefaultNamespace = "default"
+)

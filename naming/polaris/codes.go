@@ -1,0 +1,99 @@
+package polaris
+
+import (
+	"errors"
+
+	"polestar/naming"
+)
+
+// The result codes that this door answers (specification, model/code.proto).
+const (
+	codeOK           uint32 = 200000
+	codeNoChange     uint32 = 200001
+	codeEmptyRequest uint32 = 400002
+	codeBadDiscover  uint32 = 400004
+	codeNotFound     uint32 = 400202
+)
+
+// byKind is the code of each kind of error, unless byField has a finer one.
+var byKind = map[naming.ErrorKind]uint32{
+	naming.Internal:       500000,
+	naming.Invalid:        400103,
+	naming.NotFound:       codeNotFound,
+	naming.Conflict:       409000,
+	naming.Denied:         401001,
+	naming.Overloaded:     429001,
+	naming.StoreFailed:    500001,
+	naming.NotDone:        500008,
+	naming.OutcomeUnknown: 500001,
+	naming.NotReady:       500000,
+	naming.NoHealthCheck:  400141,
+}
+
+// byField refines Invalid and NotFound where Polaris has a code of its own.
+var byField = map[naming.ErrorKind]map[string]uint32{
+	naming.Invalid: {
+		naming.FieldRequest:   codeEmptyRequest,
+		naming.FieldID:        400130,
+		naming.FieldNamespace: 400110,
+		naming.FieldService:   400120,
+		naming.FieldHost:      400131,
+		naming.FieldPort:      400132,
+		naming.FieldProtocol:  400136,
+		naming.FieldVersion:   400137,
+		naming.FieldLogicSet:  400138,
+		naming.FieldMetadata:  400150,
+	},
+	naming.NotFound: {
+		"service":   400301,
+		"namespace": 400305,
+	},
+}
+
+// texts are the standard words of the codes.
+var texts = map[uint32]string{
+	codeOK:           "execute success",
+	codeNoChange:     "discover data is no change",
+	codeEmptyRequest: "empty request",
+	codeBadDiscover:  "discover type is not supported",
+	400103:           "invalid parameter",
+	400110:           "invalid namespace name",
+	400120:           "invalid service name",
+	400130:           "invalid instance id",
+	400131:           "invalid instance host",
+	400132:           "invalid instance port",
+	400136:           "invalid instance protocol",
+	400137:           "invalid instance version",
+	400138:           "invalid instance logic set",
+	400141:           "heartbeat on an instance without health check",
+	400150:           "invalid metadata",
+	codeNotFound:     "not found resource",
+	400301:           "not found service",
+	400305:           "not found namespace",
+	401001:           "not allowed to access",
+	409000:           "data conflict",
+	429001:           "too many requests",
+	500000:           "execute exception",
+	500001:           "store layer exception",
+	500008:           "the request waited too long and was not done",
+}
+
+// codeOf maps an error to its code and to the text for the client. Texts of
+// wrapped errors stay in the log.
+func codeOf(err error) (code uint32, info string) {
+	if err == nil {
+		return codeOK, texts[codeOK]
+	}
+	e, ok := errors.AsType[*naming.Error](err)
+	if !ok {
+		return byKind[naming.Internal], texts[byKind[naming.Internal]]
+	}
+	code, ok = byField[e.Kind][e.Field]
+	if !ok {
+		code = byKind[e.Kind]
+	}
+	if e.Msg == "" {
+		return code, texts[code]
+	}
+	return code, texts[code] + ": " + e.Msg
+}

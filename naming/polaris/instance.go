@@ -1,0 +1,94 @@
+package polaris
+
+import (
+	"context"
+
+	"github.com/polarismesh/specification/source/go/api/v1/service_manage"
+	"google.golang.org/protobuf/types/known/wrapperspb"
+
+	"polestar/auth"
+	"polestar/naming"
+)
+
+// RegisterInstance stores an instance and answers when it is durable and the
+// next Discover shows it. The header async-regis, which polaris-java sends
+// with every registration, changes nothing: an answer before the commit could
+// be lost, and a group commit takes milliseconds.
+func (s *Server) RegisterInstance(ctx context.Context, in *service_manage.Instance) (*service_manage.Response, error) {
+	err := s.allow(ctx, auth.Register, in.GetNamespace().GetValue(), in.GetService().GetValue())
+	var res naming.Result
+	if err == nil {
+		res, err = s.Registry.Register(ctx, registrationOf(in, actorOf(ctx)))
+	}
+	out := s.reply(ctx, "RegisterInstance", err)
+	out.Instance = echo(in)
+	if err == nil {
+		out.Instance = &service_manage.Instance{
+			Id:        wrapperspb.String(res.Instance.ID),
+			Service:   wrapperspb.String(res.Instance.Service.Name),
+			Namespace: wrapperspb.String(res.Instance.Service.Namespace),
+			VpcId:     wrapperspb.String(res.Instance.VpcID),
+			Host:      wrapperspb.String(res.Instance.Host),
+			Port:      wrapperspb.UInt32(res.Instance.Port),
+		}
+	}
+	return out, nil
+}
+
+// DeregisterInstance removes an instance; removing what is not there answers
+// 200000 (polaris-java needs that).
+func (s *Server) DeregisterInstance(ctx context.Context, in *service_manage.Instance) (*service_manage.Response, error) {
+	err := s.allowStored(ctx, auth.Deregister, in)
+	if err == nil {
+		_, err = s.Registry.Deregister(ctx, refOf(in), actorOf(ctx))
+	}
+	out := s.reply(ctx, "DeregisterInstance", err)
+	out.Instance = echo(in)
+	return out, nil
+}
+
+// Heartbeat renews the lease of an instance. 400202 on the first beat of an
+// unknown one: SDKs register again on it.
+func (s *Server) Heartbeat(ctx context.Context, in *service_manage.Instance) (*service_manage.Response, error) {
+	err := s.allowStored(ctx, auth.Heartbeat, in)
+	if err == nil {
+		_, err = s.Registry.Heartbeat(ctx, refOf(in))
+	}
+	out := s.reply(ctx, "Heartbeat", err)
+	out.Instance = echo(in)
+	return out, nil
+}
+
+// allowStored authorises on the instance as it is stored: the names in a
+// request that also carries an id prove nothing.
+func (s *Server) allowStored(ctx context.Context, a auth.Action, in *service_manage.Instance) error {
+	key := naming.ServiceKey{Namespace: in.GetNamespace().GetValue(), Name: in.GetService().GetValue()}
+	if id := in.GetId().GetValue(); id != "" {
+		if i := s.World.World().Instance(id); i != nil {
+			key = i.Service
+		}
+	}
+	return s.allow(ctx, a, key.Namespace, key.Name)
+}
+
+// ReportClient records an SDK process and tells it where it runs. polaris-go
+// sends no Discover before it got a good answer.
+func (s *Server) ReportClient(ctx context.Context, in *service_manage.Client) (*service_manage.Response, error) {
+	err := s.allow(ctx, auth.Report, "", "")
+	var c naming.Client
+	if err == nil {
+		c, err = s.Registry.ReportClient(ctx, naming.Client{
+			ID:       in.GetId().GetValue(),
+			Host:     in.GetHost().GetValue(),
+			Type:     in.GetType().String(),
+			Version:  in.GetVersion().GetValue(),
+			Location: locationOf(in.GetLocation()),
+		}, actorOf(ctx))
+	}
+	out := s.reply(ctx, "ReportClient", err)
+	out.Client = &service_manage.Client{Host: in.GetHost(), Id: in.GetId(), Type: in.GetType(), Version: in.GetVersion(), Stat: in.GetStat()}
+	if err == nil {
+		out.Client.Location = protoLocation(c.Location)
+	}
+	return out, nil
+}

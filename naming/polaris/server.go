@@ -1,0 +1,91 @@
+package polaris
+
+import (
+	"context"
+	"net"
+
+	"github.com/polarismesh/specification/source/go/api/v1/service_manage"
+	"go.uber.org/zap"
+	"google.golang.org/grpc/metadata"
+	"google.golang.org/grpc/peer"
+	"google.golang.org/protobuf/types/known/wrapperspb"
+
+	"polestar/auth"
+	"polestar/naming"
+)
+
+// Registry is what this door asks of naming. *naming.Registrar fits.
+type Registry interface {
+	Register(ctx context.Context, r naming.Registration) (naming.Result, error)
+	Deregister(ctx context.Context, ref naming.Ref, actor naming.Actor) (naming.Result, error)
+	Heartbeat(ctx context.Context, ref naming.Ref) (*naming.Instance, error)
+	ReportClient(ctx context.Context, c naming.Client, actor naming.Actor) (naming.Client, error)
+}
+
+// Deps are what the door calls.
+type Deps struct {
+	Registry Registry
+	World    naming.Snapshots
+	Auth     auth.Authorizer
+	Log      *zap.Logger
+	// Ready is false while this node must not answer from its registry.
+	Ready func() bool
+}
+
+// Server implements v1.PolarisGRPC.
+type Server struct {
+	Deps
+}
+
+var _ service_manage.PolarisGRPCServer = (*Server)(nil)
+
+// New makes the door.
+func New(d Deps) *Server { return &Server{Deps: d} }
+
+// actorOf says who is calling, for the change log.
+func actorOf(ctx context.Context) naming.Actor {
+	var a naming.Actor
+	if p, ok := peer.FromContext(ctx); ok && p.Addr != nil {
+		if host, _, err := net.SplitHostPort(p.Addr.String()); err == nil {
+			a.Address = host
+		}
+	}
+	if v := metadata.ValueFromIncomingContext(ctx, "user-agent"); len(v) > 0 {
+		a.Agent = clip(v[0], 128)
+	}
+	return a
+}
+
+func clip(s string, most int) string {
+	if len(s) > most {
+		return s[:most]
+	}
+	return s
+}
+
+// allow asks auth and turns a refusal into an error of naming.
+func (s *Server) allow(ctx context.Context, a auth.Action, namespace, service string) error {
+	err := s.Auth.Allow(ctx, auth.Principal{}, a, auth.Resource{Namespace: namespace, Service: service})
+	if err != nil {
+		return naming.Errorf(naming.Denied, "", "%s", err)
+	}
+	return nil
+}
+
+// reply makes the answer of a unary method, and logs what the client is not
+// told.
+func (s *Server) reply(ctx context.Context, method string, err error) *service_manage.Response {
+	code, info := codeOf(err)
+	if code >= 500000 {
+		s.Log.Warn("request failed", zap.String("method", method), zap.Uint32("code", code),
+			zap.String("request_id", requestID(ctx)), zap.Error(err))
+	}
+	return &service_manage.Response{Code: wrapperspb.UInt32(code), Info: wrapperspb.String(info)}
+}
+
+func requestID(ctx context.Context) string {
+	if v := metadata.ValueFromIncomingContext(ctx, "request-id"); len(v) > 0 {
+		return clip(v[0], 128)
+	}
+	return ""
+}

@@ -1,0 +1,232 @@
+package naming
+
+import (
+	"context"
+	"strings"
+)
+
+// Writer takes a write and answers when it is durable and visible on this
+// node. batch fits, wrapped by cmd.
+type Writer interface {
+	Do(ctx context.Context, w Write) (Result, error)
+}
+
+// Snapshots gives the newest published world.
+type Snapshots interface {
+	World() World
+}
+
+// Beats takes heartbeats. naming/health fits.
+type Beats interface {
+	// Beat renews the lease of an instance; false when it has none.
+	Beat(id string) bool
+}
+
+// Locator finds where a client runs, by its address.
+type Locator interface {
+	// Locate returns the zero Location for an unknown address.
+	Locate(ip string) Location
+}
+
+// Config of the use cases.
+type Config struct {
+	// AutoCreate lets a registration create its service and namespace.
+	AutoCreate bool
+}
+
+// Deps are what the use cases call.
+type Deps struct {
+	Writer  Writer
+	World   Snapshots
+	Beats   Beats
+	Locator Locator // nil: nobody's location is known
+}
+
+// Registrar holds the use cases behind the doors. It has no state of its own.
+type Registrar struct {
+	cfg Config
+	Deps
+}
+
+// NewRegistrar makes a Registrar.
+func NewRegistrar(cfg Config, d Deps) *Registrar { return &Registrar{cfg: cfg, Deps: d} }
+
+// Registration is an instance as a client sends it: nil means "not sent".
+type Registration struct {
+	ID          string // empty: computed, see [InstanceID]
+	Service     ServiceKey
+	Host        string
+	Port        *uint32 // required
+	VpcID       string
+	Protocol    string
+	Version     string
+	LogicSet    string
+	Priority    uint32
+	Weight      *uint32 // nil: 100
+	Healthy     *bool   // nil: true
+	Isolated    *bool   // nil: as stored, else false
+	HealthCheck bool
+	TTL         uint32 // seconds; 0 with HealthCheck means 5
+	Location    Location
+	Metadata    map[string]string
+	Actor       Actor
+}
+
+// Register validates and stores an instance. It returns when the registration
+// is durable and the next Discover on this node shows it.
+//
+// Registering the same content again changes nothing and makes no revision,
+// but renews the lease.
+func (r *Registrar) Register(ctx context.Context, in Registration) (Result, error) {
+	i, err := in.instance()
+	if err != nil {
+		return Result{}, err
+	}
+	if i.Location == (Location{}) && r.Locator != nil {
+		i.Location = r.Locator.Locate(i.Host)
+	}
+	res, err := r.do(ctx, &Register{
+		Instance: *i, Isolated: in.Isolated, Healthy: in.Healthy, AutoCreate: r.cfg.AutoCreate, Actor: in.Actor,
+	})
+	if err == nil && res.Outcome == Unchanged {
+		r.Beats.Beat(i.ID) // whoever registers again is alive
+	}
+	return res, err
+}
+
+func (in *Registration) instance() (*Instance, error) {
+	i := &Instance{
+		Service: in.Service, Host: strings.TrimSpace(in.Host), VpcID: in.VpcID, Protocol: in.Protocol,
+		Version: in.Version, LogicSet: in.LogicSet, Priority: in.Priority, Weight: DefaultWeight, Location: in.Location,
+	}
+	if in.Port != nil {
+		i.Port = *in.Port
+	}
+	if in.Weight != nil {
+		i.Weight = *in.Weight
+	}
+	if in.HealthCheck {
+		i.TTL = in.TTL
+		if i.TTL == 0 {
+			i.TTL = DefaultTTL
+		}
+	}
+	if err := validateInstance(i, in.Metadata); err != nil {
+		return nil, err
+	}
+	i.ID = in.ID
+	if i.ID == "" {
+		i.ID = InstanceID(i.Service, i.VpcID, i.Host, i.Port)
+	} else if err := checkText(FieldID, i.ID, MaxInstanceID); err != nil {
+		return nil, err
+	}
+	i.Metadata = NewMetadata(in.Metadata)
+	return i, nil
+}
+
+// Ref points at an instance by id, or by place when the id is nil.
+type Ref struct {
+	ID      *string
+	Service ServiceKey
+	VpcID   string
+	Host    string
+	Port    *uint32
+}
+
+// resolve returns the id that the reference stands for.
+func (ref *Ref) resolve() (string, error) {
+	if ref.ID != nil {
+		if *ref.ID == "" {
+			return "", Errorf(Invalid, FieldID, "id: must not be empty")
+		}
+		return *ref.ID, checkText(FieldID, *ref.ID, MaxInstanceID)
+	}
+	place := Registration{Service: ref.Service, Host: ref.Host, Port: ref.Port, VpcID: ref.VpcID}
+	i, err := place.instance()
+	if err != nil {
+		return "", err
+	}
+	return i.ID, nil
+}
+
+// Deregister removes an instance. Removing what is not there is no error: the
+// outcome is Absent.
+func (r *Registrar) Deregister(ctx context.Context, ref Ref, actor Actor) (Result, error) {
+	id, err := ref.resolve()
+	if err != nil {
+		return Result{}, err
+	}
+	return r.do(ctx, &Deregister{ID: id, Actor: actor, Cause: CauseClient})
+}
+
+// Heartbeat renews an instance's lease. Errors: NotFound for an unknown
+// instance, NoHealthCheck for one that registered without a TTL.
+func (r *Registrar) Heartbeat(_ context.Context, ref Ref) (*Instance, error) {
+	id, err := ref.resolve()
+	if err != nil {
+		return nil, err
+	}
+	known := r.Beats.Beat(id)
+	i := r.World.World().Instance(id)
+	switch {
+	case i == nil:
+		return nil, Errorf(NotFound, "instance", "instance %q is not registered", id)
+	case !known && i.TTL == 0:
+		return nil, Errorf(NoHealthCheck, "instance", "instance %q was registered without a health check", id)
+	}
+	return i, nil
+}
+
+// Modify changes attributes of an instance on behalf of an operator.
+func (r *Registrar) Modify(ctx context.Context, w Modify) (Result, error) {
+	if w.Weight != nil && *w.Weight > MaxWeight {
+		return Result{}, Errorf(Invalid, FieldWeight, "weight: %d is above %d", *w.Weight, MaxWeight)
+	}
+	res, err := r.do(ctx, &w)
+	if err == nil && res.Outcome == Absent {
+		err = Errorf(NotFound, "instance", "instance %q is not registered", w.ID)
+	}
+	return res, err
+}
+
+// ReportClient records an SDK process and returns it with its location. A
+// client without an id is not stored.
+func (r *Registrar) ReportClient(ctx context.Context, c Client, actor Actor) (Client, error) {
+	for _, f := range []struct {
+		field, value string
+		most         int
+	}{{FieldHost, c.Host, MaxHost}, {FieldID, c.ID, MaxClientID}, {FieldVersion, c.Version, MaxClientVersion}} {
+		if err := checkText(f.field, f.value, f.most); err != nil {
+			return Client{}, err
+		}
+	}
+	if err := checkLocation(c.Location); err != nil {
+		return Client{}, err
+	}
+	if r.Locator != nil {
+		ip := c.Host
+		if ip == "" {
+			ip = actor.Address
+		}
+		if l := r.Locator.Locate(ip); l != (Location{}) {
+			c.Location = l
+		}
+	}
+	if c.ID == "" {
+		return c, nil
+	}
+	res, err := r.do(ctx, &PutClient{Client: c, Actor: actor})
+	if err != nil {
+		return Client{}, err
+	}
+	return *res.Client, nil
+}
+
+// do folds a refused write into the error.
+func (r *Registrar) do(ctx context.Context, w Write) (Result, error) {
+	res, err := r.Writer.Do(ctx, w)
+	if err == nil {
+		err = res.Err
+	}
+	return res, err
+}

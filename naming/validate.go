@@ -1,0 +1,178 @@
+package naming
+
+import (
+	"net/netip"
+	"strings"
+	"unicode"
+	"unicode/utf8"
+)
+
+// The fields that an [Error] of kind Invalid can name.
+const (
+	FieldRequest   = "request"
+	FieldID        = "id"
+	FieldService   = "service"
+	FieldNamespace = "namespace"
+	FieldHost      = "host"
+	FieldPort      = "port"
+	FieldProtocol  = "protocol"
+	FieldVersion   = "version"
+	FieldLogicSet  = "logic_set"
+	FieldMetadata  = "metadata"
+	FieldWeight    = "weight"
+	FieldTTL       = "health_check.heartbeat.ttl"
+	FieldVpcID     = "vpc_id"
+	FieldLocation  = "location"
+)
+
+// validateInstance checks every bound in Polaris' order; the first violation
+// decides. The host must be trimmed already.
+func validateInstance(i *Instance, pairs map[string]string) error {
+	if len(pairs) > MaxMetadataPairs {
+		return Errorf(Invalid, FieldMetadata, "metadata: %d pairs, at most %d are allowed", len(pairs), MaxMetadataPairs)
+	}
+	for _, c := range []struct {
+		field, value string
+		most         int
+	}{
+		{FieldService, i.Service.Name, MaxService},
+		{FieldNamespace, i.Service.Namespace, MaxNamespace},
+		{FieldHost, i.Host, MaxHost},
+		{FieldProtocol, i.Protocol, MaxProtocol},
+		{FieldVersion, i.Version, MaxVersion},
+		{FieldLogicSet, i.LogicSet, MaxLogicSet},
+	} {
+		if err := checkText(c.field, c.value, c.most); err != nil {
+			return err
+		}
+	}
+	if err := checkPairs(pairs); err != nil {
+		return err
+	}
+	switch {
+	case i.Port > MaxPort:
+		return Errorf(Invalid, FieldPort, "port: %d is above %d", i.Port, MaxPort)
+	case i.Weight > MaxWeight:
+		return Errorf(Invalid, FieldWeight, "weight: %d is above %d", i.Weight, MaxWeight)
+	}
+	if err := checkServiceKey(i.Service); err != nil {
+		return err
+	}
+	if err := checkHost(i.Host); err != nil {
+		return err
+	}
+	if i.Port == 0 {
+		return Errorf(Invalid, FieldPort, "port: must be between 1 and %d", MaxPort)
+	}
+	if i.TTL > MaxTTL {
+		return Errorf(Invalid, FieldTTL, "%s: %d s is above %d s", FieldTTL, i.TTL, MaxTTL)
+	}
+	if err := checkText(FieldVpcID, i.VpcID, MaxVpcID); err != nil {
+		return err
+	}
+	return checkLocation(i.Location)
+}
+
+// checkText bounds a text in characters and refuses control characters, which
+// no log, header or terminal takes kindly.
+func checkText(field, value string, most int) error {
+	if n := utf8.RuneCountInString(value); n > most {
+		return Errorf(Invalid, field, "%s: %d characters, at most %d are allowed", field, n, most)
+	}
+	return checkControl(field, value, "")
+}
+
+func checkControl(field, value, allowed string) error {
+	for _, r := range value {
+		if r == utf8.RuneError {
+			return Errorf(Invalid, field, "%s: is not valid UTF-8", field)
+		}
+		if unicode.IsControl(r) && !strings.ContainsRune(allowed, r) {
+			return Errorf(Invalid, field, "%s: control character %U is not allowed", field, r)
+		}
+	}
+	return nil
+}
+
+func checkPairs(pairs map[string]string) error {
+	for k, v := range pairs {
+		if k == "" {
+			return Errorf(Invalid, FieldMetadata, "metadata: a key is empty")
+		}
+		if n := utf8.RuneCountInString(k); n > MaxMetadataKey {
+			return Errorf(Invalid, FieldMetadata, "metadata: a key has %d characters, at most %d are allowed", n, MaxMetadataKey)
+		}
+		if n := utf8.RuneCountInString(v); n > MaxMetadataValue {
+			return Errorf(Invalid, FieldMetadata, "metadata: the value of %q has %d characters, at most %d are allowed",
+				k, n, MaxMetadataValue)
+		}
+		if err := checkControl(FieldMetadata, k, ""); err != nil {
+			return err
+		}
+		if err := checkControl(FieldMetadata, v, "\t\n\r"); err != nil { // values hold JSON and certificates
+			return err
+		}
+	}
+	return nil
+}
+
+// checkServiceKey holds both names to Polaris' character set.
+func checkServiceKey(k ServiceKey) error {
+	if err := checkName(FieldService, k.Name, MaxService); err != nil {
+		return err
+	}
+	return checkName(FieldNamespace, k.Namespace, MaxNamespace)
+}
+
+func checkName(field, name string, most int) error {
+	if name == "" {
+		return Errorf(Invalid, field, "%s: must not be empty", field)
+	}
+	if n := utf8.RuneCountInString(name); n > most {
+		return Errorf(Invalid, field, "%s: %d characters, at most %d are allowed", field, n, most)
+	}
+	for _, r := range name {
+		if !isNameRune(r) {
+			return Errorf(Invalid, field, "%s: %q is not allowed; use letters, digits and - . / : _", field, r)
+		}
+	}
+	return nil
+}
+
+func isNameRune(r rune) bool {
+	return r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' || strings.ContainsRune("-./:_", r)
+}
+
+// checkHost takes an IP literal or a DNS name (underscores are common in
+// practice and allowed).
+func checkHost(host string) error {
+	if host == "" {
+		return Errorf(Invalid, FieldHost, "host: must not be empty")
+	}
+	if addr, err := netip.ParseAddr(host); err == nil {
+		if addr.Zone() != "" {
+			return Errorf(Invalid, FieldHost, "host: an IPv6 zone (%q) means nothing to other machines", host)
+		}
+		return nil
+	}
+	for label := range strings.SplitSeq(strings.TrimSuffix(host, "."), ".") {
+		if len(label) == 0 || len(label) > 63 || label[0] == '-' || label[len(label)-1] == '-' {
+			return Errorf(Invalid, FieldHost, "host: %q is neither an IP address nor a DNS name", host)
+		}
+		for _, r := range label {
+			if r == '/' || r == ':' || r == '.' || !isNameRune(r) {
+				return Errorf(Invalid, FieldHost, "host: %q is neither an IP address nor a DNS name", host)
+			}
+		}
+	}
+	return nil
+}
+
+func checkLocation(l Location) error {
+	for field, v := range map[string]string{"location.region": l.Region, "location.zone": l.Zone, "location.campus": l.Campus} {
+		if err := checkText(field, v, MaxLocation); err != nil {
+			return err
+		}
+	}
+	return nil
+}
