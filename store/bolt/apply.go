@@ -1,0 +1,131 @@
+package bolt
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	bolt "go.etcd.io/bbolt"
+
+	"polestar/naming"
+	"polestar/store/codec"
+)
+
+// Apply implements store.Writer.
+func (s *Store) Apply(ctx context.Context, writes []naming.Write) (naming.Commit, []naming.Result, error) {
+	var none naming.Commit
+	if broken := s.broken.Load(); broken != nil {
+		return none, nil, broken
+	}
+	if ctx.Err() != nil {
+		return none, nil, &naming.Error{Kind: naming.NotDone, Msg: "nothing was done", Err: context.Cause(ctx)}
+	}
+	tx, err := s.db.Begin(true)
+	if err != nil {
+		return none, nil, notDone(err)
+	}
+	defer func() { _ = tx.Rollback() }() // no effect after a commit; undoes all before one, panics included
+	commit, results, err := naming.Plan(headOf(tx)+1, naming.Micros(time.Now().UnixMicro()), view{tx}, writes)
+	if err != nil {
+		return none, nil, notDone(err)
+	}
+	if commit.Revision == 0 {
+		return commit, results, nil
+	}
+	if err := s.write(tx, commit); err != nil {
+		return none, nil, notDone(err)
+	}
+	if err := tx.Commit(); err != nil {
+		// The last sync may or may not have reached the disk. Until the file is
+		// opened anew nobody can say, so nothing more is written to it.
+		s.broken.Store(&naming.Error{
+			Kind: naming.StoreFailed, Msg: "the store failed to sync and takes no writes until the server restarts", Err: err,
+		})
+		return none, nil, &naming.Error{Kind: naming.OutcomeUnknown, Msg: "outcome unknown; a retry is safe", Err: err}
+	}
+	return commit, results, nil
+}
+
+func notDone(err error) error {
+	if _, ours := errors.AsType[*naming.Error](err); ours {
+		return err
+	}
+	return &naming.Error{Kind: naming.StoreFailed, Msg: "nothing was done", Err: err}
+}
+
+// write puts the objects of a commit, its log record and the new head.
+func (s *Store) write(tx *bolt.Tx, commit naming.Commit) error {
+	touched := map[naming.ServiceKey]bool{}
+	for n := range commit.Changes {
+		c := &commit.Changes[n]
+		o := c.Object()
+		b, key := tx.Bucket(buckets[o.ObjectKind()]), []byte(o.ObjectKey())
+		switch x := o.(type) {
+		case *naming.Service:
+			touched[x.Key] = !c.Deleted()
+		case *naming.Instance:
+			if _, known := touched[x.Service]; !known {
+				touched[x.Service] = true
+			}
+		}
+		if c.Deleted() {
+			if err := b.Delete(key); err != nil {
+				return err
+			}
+			continue
+		}
+		record, err := codec.Encode(o)
+		if err != nil {
+			return err
+		}
+		if err := b.Put(key, record); err != nil {
+			return fmt.Errorf("%s %q: %w", o.ObjectKind(), o.ObjectKey(), err)
+		}
+	}
+	rev := bytes8(uint64(commit.Revision))
+	marks := tx.Bucket(bucketTouched)
+	for key, exists := range touched {
+		var err error
+		if exists {
+			err = marks.Put([]byte(key.StoreKey()), rev)
+		} else {
+			err = marks.Delete([]byte(key.StoreKey()))
+		}
+		if err != nil {
+			return err
+		}
+	}
+	if err := s.appendLog(tx, commit); err != nil {
+		return err
+	}
+	return tx.Bucket(bucketMeta).Put(metaHead, rev)
+}
+
+// appendLog adds the commit to the change log and removes a few of the oldest
+// records while the log is over its bounds.
+func (s *Store) appendLog(tx *bolt.Tx, commit naming.Commit) error {
+	record, err := codec.EncodeCommit(commit)
+	if err != nil {
+		return err
+	}
+	log, meta := tx.Bucket(bucketLog), tx.Bucket(bucketMeta)
+	log.FillPercent = 0.95 // keys only grow
+	if err := log.Put(bytes8(uint64(commit.Revision)), record); err != nil {
+		return err
+	}
+	size := number(meta.Get(metaLogBytes)) + uint64(len(record))
+	cursor := log.Cursor()
+	for range trimPerCommit {
+		k, v := cursor.First()
+		count := uint64(commit.Revision) - number(k) + 1
+		if k == nil || count <= 1 || count <= s.bounds.MaxRevisions && size <= s.bounds.MaxBytes {
+			break
+		}
+		size -= min(size, uint64(len(v)))
+		if err := cursor.Delete(); err != nil {
+			return err
+		}
+	}
+	return meta.Put(metaLogBytes, bytes8(size))
+}

@@ -1,0 +1,213 @@
+package bolt
+
+import (
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"sync/atomic"
+	"time"
+
+	bolt "go.etcd.io/bbolt"
+	berrors "go.etcd.io/bbolt/errors"
+
+	"polestar/naming"
+	"polestar/store"
+	"polestar/store/codec"
+)
+
+// Format is the version of the file's layout that this program writes. It
+// reads this version and all earlier ones.
+const Format = 1
+
+// File is the name of the store file in the data directory.
+const File = "polestar.db"
+
+// The buckets.
+var (
+	bucketMeta    = []byte("meta")
+	bucketTouched = []byte("touched") // service key → revision
+	bucketLog     = []byte("log")     // revision → codec.EncodeCommit
+	buckets       = map[naming.Kind][]byte{
+		naming.KindNamespace: []byte("namespace"),
+		naming.KindService:   []byte("service"),
+		naming.KindInstance:  []byte("instance"),
+		naming.KindClient:    []byte("client"),
+	}
+)
+
+// The keys of the meta bucket; values are 8 bytes, big endian.
+var (
+	metaFormat   = []byte("format")
+	metaHead     = []byte("head")
+	metaLogBytes = []byte("log-bytes")
+)
+
+// trimPerCommit bounds how many old log records one commit removes, so that no
+// commit pays for many.
+const trimPerCommit = 4
+
+// Config of the store.
+type Config struct {
+	Dir string // the data directory; created with mode 0700 when missing
+	Log store.LogBounds
+}
+
+// Store is an open file.
+type Store struct {
+	db     *bolt.DB
+	bounds store.LogBounds
+	// broken is set when a commit failed so that memory and disk may differ.
+	broken atomic.Pointer[naming.Error]
+}
+
+var _ store.Store = (*Store)(nil)
+
+// Open opens or creates the file. It fails at once, with a text that says what
+// to do, when another process has it open, when a newer program wrote it, or
+// when the directory cannot be used.
+func Open(cfg Config) (*Store, error) {
+	if err := cfg.Log.Validate(); err != nil {
+		return nil, err
+	}
+	if err := os.MkdirAll(cfg.Dir, 0o700); err != nil {
+		return nil, fmt.Errorf("data directory %s cannot be created: %w", cfg.Dir, err)
+	}
+	path := filepath.Join(cfg.Dir, File)
+	db, err := bolt.Open(path, 0o600, &bolt.Options{
+		Timeout:         time.Second, // for the file lock
+		NoFreelistSync:  true,        // rebuilt at start; a commit writes fewer pages
+		FreelistType:    bolt.FreelistMapType,
+		InitialMmapSize: 1 << 30, // address space, not memory: growing later stops writers
+	})
+	switch {
+	case errors.Is(err, berrors.ErrTimeout):
+		return nil, fmt.Errorf("store file %s is in use: another server has it open", path)
+	case errors.Is(err, fs.ErrPermission):
+		return nil, fmt.Errorf("store file %s cannot be opened for writing: %w", path, err)
+	case errors.Is(err, berrors.ErrInvalid), errors.Is(err, berrors.ErrVersionMismatch), errors.Is(err, berrors.ErrChecksum):
+		return nil, fmt.Errorf("store file %s is damaged or no Polestar store: %w", path, err)
+	case err != nil:
+		return nil, fmt.Errorf("store file %s cannot be opened: %w", path, err)
+	}
+	s := &Store{db: db, bounds: cfg.Log}
+	if err := s.prepare(path); err != nil {
+		return nil, errors.Join(err, db.Close())
+	}
+	return s, nil
+}
+
+// prepare makes the buckets of a new file and checks the format of an old one.
+func (s *Store) prepare(path string) error {
+	var format uint64
+	err := s.db.View(func(tx *bolt.Tx) error {
+		if meta := tx.Bucket(bucketMeta); meta != nil {
+			format = number(meta.Get(metaFormat))
+		}
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	if format > Format {
+		return fmt.Errorf("store file %s has format %d, written by a newer program; this one reads up to format %d",
+			path, format, Format)
+	}
+	if format == Format {
+		return nil
+	}
+	return s.db.Update(func(tx *bolt.Tx) error {
+		for _, name := range [][]byte{
+			bucketMeta, bucketTouched, bucketLog, buckets[naming.KindNamespace], buckets[naming.KindService],
+			buckets[naming.KindInstance], buckets[naming.KindClient],
+		} {
+			if _, err := tx.CreateBucketIfNotExists(name); err != nil {
+				return err
+			}
+		}
+		return tx.Bucket(bucketMeta).Put(metaFormat, bytes8(Format))
+	})
+}
+
+func number(b []byte) uint64 {
+	if len(b) != 8 {
+		return 0
+	}
+	return binary.BigEndian.Uint64(b)
+}
+
+func bytes8(n uint64) []byte { return binary.BigEndian.AppendUint64(nil, n) }
+
+// view implements naming.View inside a transaction.
+type view struct{ tx *bolt.Tx }
+
+func get[T naming.Object](v view, kind naming.Kind, key string) (T, error) {
+	var none T
+	record := v.tx.Bucket(buckets[kind]).Get([]byte(key))
+	if record == nil {
+		return none, nil
+	}
+	o, err := codec.Decode(kind, record, nil)
+	if err != nil {
+		return none, fmt.Errorf("%s %q: %w", kind, key, err)
+	}
+	return o.(T), nil
+}
+
+func (v view) Namespace(name string) (*naming.Namespace, error) {
+	return get[*naming.Namespace](v, naming.KindNamespace, name)
+}
+
+func (v view) Service(key naming.ServiceKey) (*naming.Service, error) {
+	return get[*naming.Service](v, naming.KindService, key.StoreKey())
+}
+
+func (v view) Instance(id string) (*naming.Instance, error) {
+	return get[*naming.Instance](v, naming.KindInstance, id)
+}
+
+func (v view) Client(id string) (*naming.Client, error) {
+	return get[*naming.Client](v, naming.KindClient, id)
+}
+
+// Head implements store.Store.
+func (s *Store) Head(context.Context) (head naming.Revision, err error) {
+	err = s.db.View(func(tx *bolt.Tx) error {
+		head = headOf(tx)
+		return nil
+	})
+	return head, err
+}
+
+func headOf(tx *bolt.Tx) naming.Revision {
+	return naming.Revision(number(tx.Bucket(bucketMeta).Get(metaHead)))
+}
+
+// Backup writes a consistent copy of the whole file, while the store goes on.
+func (s *Store) Backup(ctx context.Context, w io.Writer) (n int64, err error) {
+	err = s.db.View(func(tx *bolt.Tx) error {
+		n, err = tx.WriteTo(ctxWriter{ctx, w})
+		return err
+	})
+	return n, err
+}
+
+// ctxWriter ends a long copy with its caller.
+type ctxWriter struct {
+	ctx context.Context //nolint:containedctx // the writer lives as long as the one call
+	w   io.Writer
+}
+
+func (c ctxWriter) Write(p []byte) (int, error) {
+	if c.ctx.Err() != nil {
+		return 0, context.Cause(c.ctx)
+	}
+	return c.w.Write(p)
+}
+
+// Close implements store.Store.
+func (s *Store) Close() error { return s.db.Close() }

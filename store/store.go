@@ -1,0 +1,79 @@
+package store
+
+import (
+	"context"
+
+	"polestar/naming"
+)
+
+// Writer changes the stored world.
+type Writer interface {
+	// Apply decides a group of writes inside one transaction (naming.Plan on
+	// the state there) and commits it as the next revision, with its record in
+	// the change log. All of the commit is stored or nothing; on return it has
+	// been synced to disk. A group that changes nothing stores nothing and has
+	// revision 0.
+	//
+	// A write that is refused has its Err in its result; its neighbours are
+	// done. An error of kind StoreFailed or Internal means that nothing was
+	// done; OutcomeUnknown means that the group may have been stored or not,
+	// as a whole. A context that ended before the transaction began: NotDone.
+	Apply(ctx context.Context, writes []naming.Write) (naming.Commit, []naming.Result, error)
+}
+
+// Loader reads the whole stored world.
+type Loader interface {
+	// Load visits every object, and for each service the last revision that
+	// touched it, all as of the one revision that it returns. An error of a
+	// visitor ends it and is returned.
+	Load(ctx context.Context, visit func(naming.Object) error, touched func(naming.Touched) error) (naming.Revision, error)
+}
+
+// Feed reads the change log.
+type Feed interface {
+	// Since returns the commits after a revision, in order and without gaps,
+	// at most limit of them (1…10,000). An error that wraps [ErrCompacted]: the
+	// log does not reach back that far any more; load again.
+	Since(ctx context.Context, after naming.Revision, limit int) ([]naming.Commit, error)
+}
+
+// Store is a whole backend.
+type Store interface {
+	Writer
+	Loader
+	Feed
+	// Head returns the newest revision.
+	Head(ctx context.Context) (naming.Revision, error)
+	// Check reads everything and reports each inconsistency in words; the error
+	// is for a check that could not be done.
+	Check(ctx context.Context, report func(problem string)) error
+	// Close releases the store; nothing may be called after it.
+	Close() error
+}
+
+// ErrCompacted: the change log no longer reaches back to the revision asked for.
+var ErrCompacted = &naming.Error{
+	Kind: naming.NotFound, Field: "revision", Msg: "the change log does not reach back that far; load again",
+}
+
+// LogBounds limits the change log. The oldest records go first.
+type LogBounds struct {
+	MaxRevisions uint64 // records at most, 1…1,000,000,000
+	MaxBytes     uint64 // encoded bytes at most, 1 MiB…1 TiB
+}
+
+// DefaultLogBounds keeps a million commits or 256 MiB.
+func DefaultLogBounds() LogBounds { return LogBounds{MaxRevisions: 1_000_000, MaxBytes: 256 << 20} }
+
+// Validate returns an error that names the key and its bound.
+func (b LogBounds) Validate() error {
+	switch {
+	case b.MaxRevisions < 1 || b.MaxRevisions > 1_000_000_000:
+		return naming.Errorf(naming.Invalid, "store.log-max-revisions",
+			"store.log-max-revisions: %d is not between 1 and 1000000000", b.MaxRevisions)
+	case b.MaxBytes < 1<<20 || b.MaxBytes > 1<<40:
+		return naming.Errorf(naming.Invalid, "store.log-max-bytes",
+			"store.log-max-bytes: %d is not between 1048576 (1 MiB) and 1099511627776 (1 TiB)", b.MaxBytes)
+	}
+	return nil
+}
