@@ -21,6 +21,9 @@ func Types() []Type { return []Type{Cluster, Endpoints, Listener, Route} }
 // URL is the type URL of the v3 protocol.
 func (t Type) URL() string { return urls[t] }
 
+// String is the short name used in logs and metrics.
+func (t Type) String() string { return [numTypes]string{"cds", "eds", "lds", "rds"}[t] }
+
 var urls = [numTypes]string{
 	Cluster:   "type.googleapis.com/envoy.config.cluster.v3.Cluster",
 	Endpoints: "type.googleapis.com/envoy.config.endpoint.v3.ClusterLoadAssignment",
@@ -63,6 +66,22 @@ type Scope struct {
 	Namespace     string // the node's own; only what depends on it carries it
 	EgressAddress string // host of the egress listener; only in the scope of Listener
 	EgressPort    uint32
+}
+
+// For keeps the fields that resources of type t read, so that they are shared
+// as widely as they can be.
+func (s Scope) For(t Type) Scope {
+	out := Scope{Client: s.Client}
+	if s.Client == Envoy {
+		switch t {
+		case Listener:
+			out.EgressAddress, out.EgressPort = s.EgressAddress, s.EgressPort
+		case Route:
+			out.Namespace = s.Namespace
+		case Cluster, Endpoints:
+		}
+	}
+	return out
 }
 
 // Key names one resource as clients of one scope see it.

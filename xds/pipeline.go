@@ -1,0 +1,155 @@
+package xds
+
+import (
+	"context"
+	"maps"
+	"slices"
+	"sync"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"go.uber.org/zap"
+
+	"polestar/naming"
+	"polestar/naming/registry"
+	"polestar/xds/cache"
+	"polestar/xds/resource"
+)
+
+// Deps are what the pipeline follows and reports to.
+type Deps struct {
+	Registry *registry.Registry
+	Metrics  prometheus.Registerer
+	Log      *zap.Logger
+}
+
+// Pipeline keeps the cache of resources as new as the registry.
+type Pipeline struct {
+	Deps
+	cache *cache.Cache
+	meter meter
+
+	mu       sync.Mutex
+	problems map[resource.Key][]resource.Problem
+}
+
+// New makes a pipeline with an empty cache; nothing happens before
+// [Pipeline.Run].
+func New(d Deps) (*Pipeline, error) {
+	p := &Pipeline{Deps: d, meter: newMeter(), problems: map[resource.Key][]resource.Problem{}}
+	p.cache = cache.New(p)
+	if err := p.meter.register(d.Metrics); err != nil {
+		return nil, err
+	}
+	return p, nil
+}
+
+// Cache is what streams subscribe to.
+func (p *Pipeline) Cache() *cache.Cache { return p.cache }
+
+// Revision is the newest published revision.
+func (p *Pipeline) Revision() uint64 { return uint64(p.Registry.World().Revision()) }
+
+// Run follows the registry until ctx ends.
+func (p *Pipeline) Run(ctx context.Context) error {
+	sub := p.Registry.Subscribe()
+	defer sub.Close()
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-sub.Wake():
+			p.refresh(sub.Take())
+		}
+	}
+}
+
+// refresh rebuilds what the changed services can have touched.
+func (p *Pipeline) refresh(changed map[naming.ServiceKey]bool) {
+	timer := prometheus.NewTimer(p.meter.rebuild)
+	defer timer.ObserveDuration()
+	keys := slices.SortedFunc(maps.Keys(changed), naming.ServiceKey.Compare)
+	seen := map[resource.Ref]bool{}
+	var refs []resource.Ref
+	add := func(more []resource.Ref) {
+		for _, r := range more {
+			if !seen[r] {
+				seen[r] = true
+				refs = append(refs, r)
+			}
+		}
+	}
+	membership := false
+	for _, key := range keys {
+		add(resource.Affected(key, changed[key]))
+		membership = membership || changed[key]
+	}
+	if membership {
+		add(p.namedOtherwise(changed))
+	}
+	p.cache.Refresh(refs)
+}
+
+// namedOtherwise lists the watched listeners that stand for a changed service
+// under a name that is not one of its canonical ones (a port at the end, dots
+// on both sides). Services appear and disappear rarely, and only names that
+// gRPC clients hold are looked at.
+func (p *Pipeline) namedOtherwise(changed map[naming.ServiceKey]bool) []resource.Ref {
+	var out []resource.Ref
+	for _, name := range p.cache.Names(resource.Listener) {
+		for _, key := range resource.ServicesOf(name) {
+			if changed[key] {
+				out = append(out, resource.Ref{Type: resource.Listener, Name: name})
+				break
+			}
+		}
+	}
+	return out
+}
+
+// Build implements cache.Builder on the newest world.
+func (p *Pipeline) Build(key resource.Key) *resource.Resource {
+	r, problems, err := resource.Build(p.Registry.World(), key)
+	if err != nil {
+		// Never published: clients keep the last good form.
+		p.meter.refused.WithLabelValues(key.Type.String()).Inc()
+		p.Log.Error("a resource failed validation and is not published",
+			zap.Stringer("type", key.Type), zap.String("name", key.Name), zap.Error(err))
+		if old := p.cache.Get(key); old != nil {
+			return old
+		}
+		return nil
+	}
+	p.note(key, problems)
+	return r
+}
+
+// Names implements cache.Builder.
+func (p *Pipeline) Names(t resource.Type, s resource.Scope) []string {
+	return resource.Names(p.Registry.World(), t, s)
+}
+
+// note keeps the newest problems of a resource, so that an operator can see
+// what was left out and why.
+func (p *Pipeline) note(key resource.Key, problems []resource.Problem) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	before := p.problems[key]
+	if slices.Equal(before, problems) {
+		return
+	}
+	if len(problems) == 0 {
+		delete(p.problems, key)
+	} else {
+		p.problems[key] = problems
+		p.Log.Warn("left out of xDS", zap.Stringer("type", key.Type), zap.String("name", key.Name),
+			zap.Int("count", len(problems)), zap.Any("first", problems[0]))
+	}
+	p.meter.problems.Add(float64(len(problems) - len(before)))
+}
+
+// Problems lists what was left out of the resources that are watched, and why.
+func (p *Pipeline) Problems() map[resource.Key][]resource.Problem {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return maps.Clone(p.problems)
+}

@@ -1,0 +1,361 @@
+package resource
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	clusterv3 "github.com/envoyproxy/go-control-plane/envoy/config/cluster/v3"
+	endpointv3 "github.com/envoyproxy/go-control-plane/envoy/config/endpoint/v3"
+	listenerv3 "github.com/envoyproxy/go-control-plane/envoy/config/listener/v3"
+	routev3 "github.com/envoyproxy/go-control-plane/envoy/config/route/v3"
+	"github.com/google/go-cmp/cmp"
+	"google.golang.org/protobuf/encoding/protojson"
+	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/types/known/anypb"
+	"pgregory.net/rapid"
+
+	"polestar/naming"
+	"polestar/naming/registry"
+)
+
+var update = os.Getenv("UPDATE_GOLDEN") != ""
+
+// world publishes instances, in the order given.
+func world(t testing.TB, instances ...naming.Instance) naming.World {
+	t.Helper()
+	r := registry.New()
+	seen := map[naming.ServiceKey]bool{}
+	c := naming.Commit{Revision: 1}
+	for n := range instances {
+		i := instances[n]
+		if !seen[i.Service] {
+			seen[i.Service] = true
+			c.Changes = append(c.Changes, naming.Change{After: &naming.Service{Key: i.Service, Created: naming.Micros(len(seen)), Revision: 1}})
+		}
+		if i.Host != "" {
+			c.Changes = append(c.Changes, naming.Change{After: &i})
+		}
+	}
+	if err := r.Apply(c); err != nil {
+		t.Fatal(err)
+	}
+	return r.World()
+}
+
+func inst(service string, n int, set ...func(*naming.Instance)) naming.Instance {
+	ns, name, _ := strings.Cut(service, "/")
+	i := naming.Instance{
+		Service: naming.ServiceKey{Namespace: ns, Name: name}, Host: fmt.Sprintf("10.0.0.%d", n), Port: 80, Weight: 100, Healthy: true, Revision: 1,
+	}
+	for _, f := range set {
+		f(&i)
+	}
+	if i.ID == "" {
+		i.ID = fmt.Sprintf("%s-%02d", name, n)
+	}
+	return i
+}
+
+func weight(w uint32) func(*naming.Instance) { return func(i *naming.Instance) { i.Weight = w } }
+func host(h string) func(*naming.Instance)   { return func(i *naming.Instance) { i.Host = h } }
+func sick(i *naming.Instance)                { i.Healthy = false }
+func isolated(i *naming.Instance)            { i.Isolated = true }
+func in(r, z, c string) func(*naming.Instance) {
+	return func(i *naming.Instance) { i.Location = naming.Location{Region: r, Zone: z, Campus: c} }
+}
+
+// decode unpacks what a client would see.
+func decode(t testing.TB, r *Resource) proto.Message {
+	t.Helper()
+	var a anypb.Any
+	if err := proto.Unmarshal(r.Any, &a); err != nil {
+		t.Fatal(err)
+	}
+	m, err := a.UnmarshalNew()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return m
+}
+
+func build(t testing.TB, w naming.World, key Key) (proto.Message, []Problem) {
+	t.Helper()
+	r, problems, err := Build(w, key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if r == nil {
+		return nil, problems
+	}
+	return decode(t, r), problems
+}
+
+// TestGolden shows the whole form of every resource; UPDATE_GOLDEN=1 rewrites.
+func TestGolden(t *testing.T) {
+	w := world(t,
+		inst("default/cart", 1, in("r1", "z1", "c1"), func(i *naming.Instance) {
+			i.Version, i.Protocol, i.Metadata = "1.0", "grpc", naming.NewMetadata(map[string]string{"env": "prod", "canary": "no"})
+		}),
+		inst("default/cart", 2, in("r1", "z1", "c1"), weight(300)), inst("default/cart", 3, in("r1", "z2", ""), sick),
+		inst("default/cart", 4, isolated), inst("default/cart", 5, weight(0)), inst("shop/cart", 1), inst("default/empty", 0, host("")),
+	)
+	envoy := Scope{Client: Envoy, Namespace: "default", EgressAddress: "127.0.0.1", EgressPort: 15001}
+	grpc := Scope{Client: GRPC}
+	for _, key := range []Key{
+		{Cluster, envoy.For(Cluster), "default/cart"}, {Endpoints, envoy.For(Endpoints), "default/cart"},
+		{Endpoints, envoy.For(Endpoints), "default/empty"}, {Listener, envoy.For(Listener), "egress"}, {Route, envoy.For(Route), "egress"},
+		{Cluster, grpc, "default/cart"}, {Endpoints, grpc, "default/cart"}, {Listener, grpc, "cart.default"},
+	} {
+		name := fmt.Sprintf("%s-%s-%s", [...]string{"envoy", "grpc"}[key.Scope.Client], key.Type, strings.ReplaceAll(key.Name, "/", "-"))
+		t.Run(name, func(t *testing.T) {
+			m, _ := build(t, w, key)
+			raw, err := protojson.Marshal(m)
+			if err != nil {
+				t.Fatal(err)
+			}
+			file := filepath.Join("testdata", name+".json")
+			if update {
+				if err := os.WriteFile(file, []byte(protojson.Format(m)+"\n"), 0o644); err != nil { //nolint:gosec // a test file
+					t.Fatal(err)
+				}
+			}
+			golden, err := os.ReadFile(file)
+			if err != nil {
+				t.Fatal(err)
+			}
+			want := m.ProtoReflect().New().Interface()
+			if err := protojson.Unmarshal(golden, want); err != nil {
+				t.Fatal(err)
+			}
+			if !proto.Equal(want, m) {
+				t.Errorf("differs from %s:\n%s", file, raw)
+			}
+		})
+	}
+}
+
+// held is an endpoint as a client holds it.
+func held(cla *endpointv3.ClusterLoadAssignment) map[string]string {
+	out := map[string]string{}
+	for _, l := range cla.GetEndpoints() {
+		for _, e := range l.GetLbEndpoints() {
+			a := e.GetEndpoint().GetAddress().GetSocketAddress()
+			out[a.GetAddress()] = fmt.Sprintf("%s w%d of %d %s", l.GetLocality().GetSubZone(), e.GetLoadBalancingWeight().GetValue(),
+				l.GetLoadBalancingWeight().GetValue(), e.GetHealthStatus())
+		}
+	}
+	return out
+}
+
+func TestEndpoints(t *testing.T) {
+	for name, c := range map[string]struct {
+		client    Client
+		instances []naming.Instance
+		want      map[string]string
+		problems  int
+	}{
+		"isolated and weight 0 are left out, unhealthy is marked": {
+			Envoy, []naming.Instance{inst("d/s", 1), inst("d/s", 2, sick), inst("d/s", 3, isolated), inst("d/s", 4, weight(0))},
+			map[string]string{"10.0.0.1": " w100 of 200 HEALTHY", "10.0.0.2": " w100 of 200 UNHEALTHY"}, 0,
+		},
+		"a host name is reported, its neighbours are served": {
+			Envoy, []naming.Instance{inst("d/s", 1), inst("d/s", 2, host("db.internal"))},
+			map[string]string{"10.0.0.1": " w100 of 100 HEALTHY"}, 1,
+		},
+		"one address twice: the healthy one stays": {
+			Envoy, []naming.Instance{inst("d/s", 1, sick), inst("d/s", 2, host("10.0.0.1")), inst("d/s", 3, host("::ffff:10.0.0.1"))},
+			map[string]string{"10.0.0.1": " w100 of 100 HEALTHY"}, 2,
+		},
+		"IPv6": {
+			GRPC, []naming.Instance{inst("d/s", 1, host("2001:DB8::0:1"))},
+			map[string]string{"2001:db8::1": " w100 of 100 HEALTHY"}, 0,
+		},
+		"gRPC: a locality for each weight, the common one keeps its name": {
+			GRPC, []naming.Instance{inst("d/s", 1, in("", "", "c")), inst("d/s", 2, in("", "", "c")), inst("d/s", 3, in("", "", "c"), weight(300))},
+			map[string]string{"10.0.0.1": "c w100 of 200 HEALTHY", "10.0.0.2": "c w100 of 200 HEALTHY", "10.0.0.3": "c~w300 w300 of 300 HEALTHY"}, 0,
+		},
+		"gRPC: a campus that is called like a weight": {
+			GRPC, []naming.Instance{inst("d/s", 1), inst("d/s", 2, weight(5)), inst("d/s", 3, in("", "", "~w5"))},
+			map[string]string{"10.0.0.1": "~w100 w100 of 100 HEALTHY", "10.0.0.2": " w5 of 5 HEALTHY", "10.0.0.3": "~w5 w100 of 100 HEALTHY"}, 0,
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			if name == "gRPC: a campus that is called like a weight" {
+				// The tie goes to the larger weight.
+				c.want = map[string]string{"10.0.0.1": " w100 of 100 HEALTHY", "10.0.0.2": "~w5~ w5 of 5 HEALTHY", "10.0.0.3": "~w5 w100 of 100 HEALTHY"}
+			}
+			m, problems := build(t, world(t, c.instances...), Key{Endpoints, Scope{Client: c.client}, "d/s"})
+			if diff := cmp.Diff(c.want, held(m.(*endpointv3.ClusterLoadAssignment))); diff != "" {
+				t.Error(diff)
+			}
+			if len(problems) != c.problems {
+				t.Errorf("problems %v, want %d", problems, c.problems)
+			}
+		})
+	}
+}
+
+func TestDomains(t *testing.T) {
+	w := world(t,
+		inst("default/foo", 1), inst("default/Foo", 1), inst("ns1/a", 1), inst("default/a.ns1", 1), inst("ns1/foo", 1), inst("b.c/a", 1), inst("c/a.b", 1),
+	)
+	m, problems := build(t, w, Key{Route, Scope{Namespace: "default"}, "egress"})
+	got := map[string][]string{}
+	var all []string
+	for _, v := range m.(*routev3.RouteConfiguration).GetVirtualHosts() {
+		got[v.GetName()] = v.GetDomains()
+		all = append(all, v.GetDomains()...)
+	}
+	want := map[string][]string{
+		"default/foo":   {"foo.default", "foo"},
+		"default/a.ns1": {"a.ns1.default"}, // a.ns1 alone is ns1/a's full name
+		"ns1/a":         {"a.ns1"},
+		"ns1/foo":       {"foo.ns1"},
+		"b.c/a":         {"a.b.c"}, // was there before c/a.b
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Error(diff)
+	}
+	slices.Sort(all)
+	if len(slices.Compact(all)) != len(all) {
+		t.Errorf("a domain twice makes Envoy refuse all routes: %v", all)
+	}
+	if len(problems) != 4 { // Foo twice, a.ns1, a.b.c
+		t.Errorf("problems: %v", problems)
+	}
+}
+
+func TestTargets(t *testing.T) {
+	w := world(t, inst("default/cart", 1), inst("team.a/cart.v2", 1), inst("default/with:80", 1), inst("a/b/c", 1))
+	for name, want := range map[string]string{
+		"cart.default": "default/cart", "default/cart": "default/cart", "cart.default:8080": "default/cart", "default/cart:1": "default/cart",
+		"cart.v2.team.a": "team.a/cart.v2", "team.a/cart.v2": "team.a/cart.v2", "with:80.default": "default/with:80", "default/with:80": "default/with:80",
+		"a/b/c": "a/b/c", "cart": "", "cart.nowhere": "", "": "", "cart.default:http": "", "/": "", ".": "", "cart.default:": "",
+	} {
+		m, _ := build(t, w, Key{Listener, Scope{Client: GRPC}, name})
+		switch l, _ := m.(*listenerv3.Listener); {
+		case want == "" && m != nil:
+			t.Errorf("%q names a service", name)
+		case want != "" && (l == nil || l.GetName() != name || !strings.Contains(string(l.GetApiListener().GetApiListener().GetValue()), want)):
+			t.Errorf("%q: %v, want a listener of that very name to %s", name, m, want)
+		}
+	}
+	if m, _ := build(t, w, Key{Listener, Scope{Client: Envoy}, "cart.default"}); m != nil {
+		t.Error("Envoy was given a gRPC listener")
+	}
+}
+
+func TestWildcardMembersExist(t *testing.T) {
+	w := world(t, inst("default/cart", 1), inst("b/x", 1), inst("a.b/y", 1))
+	s := Scope{EgressAddress: "127.0.0.1", EgressPort: 1}
+	for _, typ := range []Type{Cluster, Listener} {
+		names := Names(w, typ, s)
+		if len(names) == 0 || !slices.IsSorted(names) {
+			t.Errorf("%s: %v", typ, names)
+		}
+		for _, n := range names {
+			if m, _ := build(t, w, Key{typ, s.For(typ), n}); m == nil {
+				t.Errorf("%s %q is a member and does not exist", typ, n)
+			}
+		}
+	}
+	if Names(w, Listener, Scope{}) != nil || Names(w, Cluster, Scope{Client: GRPC}) != nil {
+		t.Error("no egress address means no listener, and gRPC has no wildcard")
+	}
+}
+
+// Whatever is registered, what comes out is what the strictest client accepts,
+// and the same for the same content.
+func TestAnyWorldIsAcceptable(t *testing.T) {
+	rapid.Check(t, func(r *rapid.T) {
+		var all []naming.Instance
+		for n := range rapid.IntRange(0, 12).Draw(r, "n") {
+			service := rapid.SampledFrom([]string{"a/s", "a/S", "b/s", "a/s.b", "a.b/s", "b/s/t", "a/x:1", "a/_"}).Draw(r, "service")
+			all = append(all, inst(service, n, func(i *naming.Instance) {
+				i.ID = fmt.Sprint(n)
+				i.Host = rapid.SampledFrom([]string{"10.0.0.1", "10.0.0.2", "::1", "::ffff:10.0.0.1", "name.example", "10.0.0.3"}).Draw(r, "host")
+				i.Port = rapid.Uint32Range(1, 3).Draw(r, "port")
+				i.Weight = rapid.SampledFrom([]uint32{0, 1, 100, 65535}).Draw(r, "weight")
+				i.Healthy, i.Isolated = rapid.Bool().Draw(r, "healthy"), rapid.Bool().Draw(r, "isolated")
+				i.Location.Campus = rapid.SampledFrom([]string{"", "c", "c~w1", "c~w1~"}).Draw(r, "campus")
+			}))
+		}
+		w := world(t, all...)
+		shuffled := slices.Clone(all)
+		if rapid.Bool().Draw(r, "shuffle") {
+			rng := rand.New(rand.NewPCG(1, 2))
+			rng.Shuffle(len(shuffled), func(a, b int) { shuffled[a], shuffled[b] = shuffled[b], shuffled[a] })
+		}
+		again := world(t, shuffled...)
+		for _, client := range []Client{Envoy, GRPC} {
+			for _, name := range Names(w, Cluster, Scope{}) {
+				key := Key{Endpoints, Scope{Client: client}, name}
+				res, _, err := Build(w, key)
+				if err != nil {
+					r.Fatal(err)
+				}
+				other, _, _ := Build(again, key)
+				if other == nil || other.Version != res.Version {
+					r.Fatalf("%s: the same content has two versions", name)
+				}
+				strict(r, decode(t, res).(*endpointv3.ClusterLoadAssignment), client)
+				if c, _, err := Build(w, Key{Cluster, Scope{Client: client}, name}); err != nil || decode(t, c).(*clusterv3.Cluster).GetName() != name {
+					r.Fatal(err)
+				}
+			}
+		}
+		if _, _, err := Build(w, Key{Route, Scope{Namespace: "a"}, "egress"}); err != nil {
+			r.Fatal(err)
+		}
+	})
+}
+
+// strict holds an assignment to the rules of the strictest client.
+func strict(r *rapid.T, cla *endpointv3.ClusterLoadAssignment, client Client) {
+	localities, addresses := map[string]bool{}, map[string]bool{}
+	for _, l := range cla.GetEndpoints() {
+		key := l.GetLocality().String()
+		if l.GetLocality() == nil || localities[key] || l.GetLoadBalancingWeight().GetValue() == 0 || l.GetPriority() != 0 || len(l.GetLbEndpoints()) == 0 {
+			r.Fatalf("locality %v", l)
+		}
+		localities[key] = true
+		weights := map[uint32]bool{}
+		for _, e := range l.GetLbEndpoints() {
+			a := e.GetEndpoint().GetAddress().GetSocketAddress()
+			at := fmt.Sprint(a.GetAddress(), a.GetPortValue())
+			if addresses[at] || e.GetLoadBalancingWeight().GetValue() == 0 {
+				r.Fatalf("endpoint %v", e)
+			}
+			addresses[at] = true
+			weights[e.GetLoadBalancingWeight().GetValue()] = true
+		}
+		if client == GRPC && len(weights) != 1 {
+			r.Fatalf("gRPC ignores weights within a locality: %v", l)
+		}
+	}
+}
+
+func BenchmarkEndpoints(b *testing.B) {
+	for _, n := range []int{10, 1000, 10_000} {
+		var all []naming.Instance
+		for k := range n {
+			all = append(all, inst("d/s", 0, func(i *naming.Instance) {
+				i.ID, i.Host = fmt.Sprintf("%05d", k), fmt.Sprintf("10.1.%d.%d", k/250, k%250)
+			}))
+		}
+		w := world(b, all...)
+		b.Run(fmt.Sprint(n), func(b *testing.B) {
+			b.ReportAllocs()
+			for b.Loop() {
+				if _, _, err := Build(w, Key{Endpoints, Scope{}, "d/s"}); err != nil {
+					b.Fatal(err)
+				}
+			}
+		})
+	}
+}

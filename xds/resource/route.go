@@ -1,0 +1,56 @@
+package resource
+
+import (
+	"cmp"
+	"slices"
+	"strings"
+
+	routev3 "github.com/envoyproxy/go-control-plane/envoy/config/route/v3"
+
+	"polestar/naming"
+)
+
+// egressRoutes routes {service}.{namespace}, and {service} alone within the
+// node's own namespace, to the service's cluster.
+//
+// Domains are compared without case, and one domain twice makes an Envoy
+// refuse all routes. So each domain goes to the service that was there first;
+// full names before short ones. A service that gets none is reported.
+func egressRoutes(w naming.World, own string) (*routev3.RouteConfiguration, []Problem) {
+	services := slices.Collect(w.Services(""))
+	slices.SortFunc(services, func(a, b *naming.ServiceState) int {
+		return cmp.Or(cmp.Compare(a.Service.Created, b.Service.Created), a.Service.Key.Compare(b.Service.Key))
+	})
+	domains := make(map[naming.ServiceKey][]string, len(services))
+	taken := make(map[string]naming.ServiceKey, 2*len(services))
+	var problems []Problem
+	claim := func(key naming.ServiceKey, domain string) {
+		domain = strings.ToLower(domain)
+		if by, no := taken[domain]; no {
+			problems = append(problems, Problem{
+				Service: key.String(), Reason: "the domain " + domain + " belongs to " + by.String() + ", which was there first",
+			})
+			return
+		}
+		taken[domain] = key
+		domains[key] = append(domains[key], domain)
+	}
+	for _, st := range services {
+		claim(st.Service.Key, st.Service.Key.Name+"."+st.Service.Key.Namespace)
+	}
+	for _, st := range services {
+		if st.Service.Key.Namespace == own {
+			claim(st.Service.Key, st.Service.Key.Name)
+		}
+	}
+	slices.SortFunc(services, func(a, b *naming.ServiceState) int { return a.Service.Key.Compare(b.Service.Key) })
+	out := &routev3.RouteConfiguration{Name: EgressRoutes, IgnorePortInHostMatching: true}
+	for _, st := range services {
+		if ds := domains[st.Service.Key]; len(ds) > 0 {
+			out.VirtualHosts = append(out.VirtualHosts, &routev3.VirtualHost{
+				Name: st.Service.Key.String(), Domains: ds, Routes: []*routev3.Route{routeTo(st.Service, noTimeout)},
+			})
+		}
+	}
+	return out, problems
+}
