@@ -20,6 +20,7 @@ const (
 	MaxTTL           = 3600 // seconds
 	MaxClientID      = 128
 	MaxClientVersion = 32
+	MaxReason        = 512 // of an operator
 
 	// DefaultWeight is what an instance without a weight gets.
 	DefaultWeight = 100

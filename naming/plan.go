@@ -39,12 +39,16 @@ func Plan(next Revision, now Micros, v View, writes []Write) (Commit, []Result, 
 	for n := range results {
 		if results[n].Revision == 0 && results[n].Err == nil {
 			results[n].Revision = head
-			if i := results[n].Instance; i != nil && i.Revision == next {
+			if results[n].madeBy(next) {
 				results[n].Revision = next // a neighbour in this very group made it so
 			}
 		}
 	}
 	return commit, results, nil
+}
+
+func (r *Result) madeBy(rev Revision) bool {
+	return r.Instance != nil && r.Instance.Revision == rev || r.Client != nil && r.Client.Revision == rev
 }
 
 // overlay is the view plus what the group has decided so far.
@@ -87,6 +91,14 @@ func (o *overlay) Client(id string) (*Client, error) {
 		return c, nil
 	}
 	return o.view.Client(id)
+}
+
+// absent is the answer for an instance that is not there.
+func (o *overlay) absent(id string) Result {
+	if _, here := o.instances[id]; here {
+		return Result{Outcome: Absent, Revision: o.revision} // a neighbour removed it
+	}
+	return Result{Outcome: Absent}
 }
 
 // putInstance stores after unless it looks like before.

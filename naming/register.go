@@ -98,6 +98,7 @@ func (in *Registration) instance() (*Instance, error) {
 	i := &Instance{
 		Service: in.Service, Host: strings.TrimSpace(in.Host), VpcID: in.VpcID, Protocol: in.Protocol,
 		Version: in.Version, LogicSet: in.LogicSet, Priority: in.Priority, Weight: DefaultWeight, Location: in.Location,
+		Metadata: NewMetadata(in.Metadata),
 	}
 	if in.Port != nil {
 		i.Port = *in.Port
@@ -111,7 +112,7 @@ func (in *Registration) instance() (*Instance, error) {
 			i.TTL = DefaultTTL
 		}
 	}
-	if err := validateInstance(i, in.Metadata); err != nil {
+	if err := validateInstance(i); err != nil {
 		return nil, err
 	}
 	i.ID = in.ID
@@ -120,13 +121,15 @@ func (in *Registration) instance() (*Instance, error) {
 	} else if err := checkText(FieldID, i.ID, MaxInstanceID); err != nil {
 		return nil, err
 	}
-	i.Metadata = NewMetadata(in.Metadata)
 	return i, nil
 }
 
 // Ref points at an instance by id, or by place when the id is nil.
 type Ref struct {
-	ID      *string
+	ID *string
+	// Service is part of the place. Beside an id it is the service that the
+	// caller was authorised for: an instance of another one is left alone. The
+	// zero key with an id means any service.
 	Service ServiceKey
 	VpcID   string
 	Host    string
@@ -150,13 +153,14 @@ func (ref *Ref) resolve() (string, error) {
 }
 
 // Deregister removes an instance. Removing what is not there is no error: the
-// outcome is Absent.
+// outcome is Absent. Error: Conflict for an instance of another service than
+// the reference names.
 func (r *Registrar) Deregister(ctx context.Context, ref Ref, actor Actor) (Result, error) {
 	id, err := ref.resolve()
 	if err != nil {
 		return Result{}, err
 	}
-	return r.do(ctx, &Deregister{ID: id, Actor: actor, Cause: CauseClient})
+	return r.do(ctx, &Deregister{ID: id, Service: ref.Service, Actor: actor, Cause: CauseClient})
 }
 
 // Heartbeat renews an instance's lease. Errors: NotFound for an unknown
@@ -166,12 +170,11 @@ func (r *Registrar) Heartbeat(_ context.Context, ref Ref) (*Instance, error) {
 	if err != nil {
 		return nil, err
 	}
-	known := r.Beats.Beat(id)
 	i := r.World.World().Instance(id)
-	switch {
-	case i == nil:
+	if i == nil || ref.Service != (ServiceKey{}) && i.Service != ref.Service {
 		return nil, Errorf(NotFound, "instance", "instance %q is not registered", id)
-	case !known && i.TTL == 0:
+	}
+	if known := r.Beats.Beat(id); !known && i.TTL == 0 {
 		return nil, Errorf(NoHealthCheck, "instance", "instance %q was registered without a health check", id)
 	}
 	return i, nil
@@ -179,6 +182,12 @@ func (r *Registrar) Heartbeat(_ context.Context, ref Ref) (*Instance, error) {
 
 // Modify changes attributes of an instance on behalf of an operator.
 func (r *Registrar) Modify(ctx context.Context, w Modify) (Result, error) {
+	if err := checkText(FieldID, w.ID, MaxInstanceID); err != nil {
+		return Result{}, err
+	}
+	if err := checkText(FieldReason, w.Reason, MaxReason); err != nil {
+		return Result{}, err
+	}
 	if w.Weight != nil && *w.Weight > MaxWeight {
 		return Result{}, Errorf(Invalid, FieldWeight, "weight: %d is above %d", *w.Weight, MaxWeight)
 	}

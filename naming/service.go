@@ -10,17 +10,14 @@ import (
 // increasing, starting at 1. 0 means "nothing committed yet".
 type Revision uint64
 
-// NamespaceKey is the name of a namespace.
-type NamespaceKey string
-
 // ServiceKey names a service. Names are case-sensitive.
 type ServiceKey struct {
 	Namespace string
 	Name      string
 }
 
-// String is the form used in logs and as xDS cluster name: namespace/name.
-// It is unambiguous within limits: see [SplitServiceKey].
+// String is the form for people: namespace/name. Both may contain a slash, so
+// it is no key; use the struct itself or [ServiceKey.StoreKey].
 func (k ServiceKey) String() string { return k.Namespace + "/" + k.Name }
 
 // Compare orders keys by namespace, then name.

@@ -22,14 +22,15 @@ const (
 	FieldWeight    = "weight"
 	FieldTTL       = "health_check.heartbeat.ttl"
 	FieldVpcID     = "vpc_id"
-	FieldLocation  = "location"
+	FieldLocation  = "location" // followed by .region, .zone or .campus
+	FieldReason    = "reason"
 )
 
-// validateInstance checks every bound in Polaris' order; the first violation
-// decides. The host must be trimmed already.
-func validateInstance(i *Instance, pairs map[string]string) error {
-	if len(pairs) > MaxMetadataPairs {
-		return Errorf(Invalid, FieldMetadata, "metadata: %d pairs, at most %d are allowed", len(pairs), MaxMetadataPairs)
+// validateInstance checks every bound except the id's in Polaris' order; the
+// first violation decides. The host must be trimmed already.
+func validateInstance(i *Instance) error {
+	if n := len(i.Metadata); n > MaxMetadataPairs {
+		return Errorf(Invalid, FieldMetadata, "metadata: %d pairs, at most %d are allowed", n, MaxMetadataPairs)
 	}
 	for _, c := range []struct {
 		field, value string
@@ -46,7 +47,7 @@ func validateInstance(i *Instance, pairs map[string]string) error {
 			return err
 		}
 	}
-	if err := checkPairs(pairs); err != nil {
+	if err := checkPairs(i.Metadata); err != nil {
 		return err
 	}
 	switch {
@@ -83,10 +84,10 @@ func checkText(field, value string, most int) error {
 }
 
 func checkControl(field, value, allowed string) error {
+	if !utf8.ValidString(value) {
+		return Errorf(Invalid, field, "%s: is not valid UTF-8", field)
+	}
 	for _, r := range value {
-		if r == utf8.RuneError {
-			return Errorf(Invalid, field, "%s: is not valid UTF-8", field)
-		}
 		if unicode.IsControl(r) && !strings.ContainsRune(allowed, r) {
 			return Errorf(Invalid, field, "%s: control character %U is not allowed", field, r)
 		}
@@ -94,8 +95,9 @@ func checkControl(field, value, allowed string) error {
 	return nil
 }
 
-func checkPairs(pairs map[string]string) error {
-	for k, v := range pairs {
+func checkPairs(pairs Metadata) error {
+	for _, p := range pairs {
+		k, v := p.Key, p.Value
 		if k == "" {
 			return Errorf(Invalid, FieldMetadata, "metadata: a key is empty")
 		}
@@ -155,7 +157,13 @@ func checkHost(host string) error {
 		}
 		return nil
 	}
-	for label := range strings.SplitSeq(strings.TrimSuffix(host, "."), ".") {
+	name := strings.TrimSuffix(host, ".")
+	if last := name[strings.LastIndexByte(name, '.')+1:]; strings.Trim(last, "0123456789") == "" {
+		// No top-level domain is a number; 10.0.0.256 and 127.1 are mistyped
+		// addresses, and resolvers read them as such.
+		return Errorf(Invalid, FieldHost, "host: %q is neither an IP address nor a DNS name", host)
+	}
+	for label := range strings.SplitSeq(name, ".") {
 		if len(label) == 0 || len(label) > 63 || label[0] == '-' || label[len(label)-1] == '-' {
 			return Errorf(Invalid, FieldHost, "host: %q is neither an IP address nor a DNS name", host)
 		}
@@ -169,8 +177,10 @@ func checkHost(host string) error {
 }
 
 func checkLocation(l Location) error {
-	for field, v := range map[string]string{"location.region": l.Region, "location.zone": l.Zone, "location.campus": l.Campus} {
-		if err := checkText(field, v, MaxLocation); err != nil {
+	for _, part := range [...]struct{ name, value string }{
+		{".region", l.Region}, {".zone", l.Zone}, {".campus", l.Campus},
+	} {
+		if err := checkText(FieldLocation+part.name, part.value, MaxLocation); err != nil {
 			return err
 		}
 	}

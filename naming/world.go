@@ -23,11 +23,12 @@ func (s *ServiceState) Digest() Digest {
 	return sha256.Sum256(append(own[:], s.Sum[:]...))
 }
 
-// Digest hashes what clients see of the service itself, without its instances.
+// Digest hashes what clients see of the service itself, without its instances,
+// times and revision.
 func (s *Service) Digest() Digest {
 	b := make([]byte, 0, 256)
 	str := func(v string) { b = append(binary.AppendUvarint(b, uint64(len(v))), v...) }
-	for _, v := range []string{s.Key.Namespace, s.Key.Name, s.Ports, s.Business, s.Department, s.Comment} {
+	for _, v := range []string{s.ID, s.Key.Namespace, s.Key.Name, s.Ports, s.Business, s.Department, s.Comment, s.Owner} {
 		str(v)
 	}
 	for _, p := range s.Metadata {

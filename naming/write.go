@@ -35,7 +35,7 @@ type Result struct {
 	Outcome  Outcome
 	Instance *Instance // as it is now; of a deletion as it was
 	Client   *Client
-	Revision Revision // the commit that made it so; for Unchanged and Absent the newest commit before
+	Revision Revision // the commit that made it so; for Unchanged and Absent one that already had it so
 	Err      error    // this write was refused; its neighbours were not
 }
 
@@ -54,10 +54,11 @@ type Register struct {
 
 // Deregister removes an instance.
 type Deregister struct {
-	ID     string
-	Actor  Actor
-	Cause  Cause
-	Reason string
+	ID      string
+	Service ServiceKey // whose instance it must be; zero: of any
+	Actor   Actor
+	Cause   Cause
+	Reason  string
 }
 
 // SetHealth changes the health of an instance that has a TTL.
@@ -114,7 +115,7 @@ func (w *Register) decide(v *overlay) (Result, error) {
 	}
 	if before != nil && !sameOwner(before, &want) {
 		// A caller-chosen id must not take over the instance of somebody else.
-		return refuse(Errorf(Invalid, "id", "id: %q belongs to another instance (%s at another address)", want.ID, before.Service)), nil
+		return refuse(Errorf(Invalid, FieldID, "id: %q belongs to another instance", want.ID)), nil
 	}
 	if r, err := w.ensureService(v); err != nil || r.Err != nil {
 		return r, err
@@ -172,7 +173,12 @@ func (w *Deregister) decide(v *overlay) (Result, error) {
 		return Result{}, err
 	}
 	if before == nil {
-		return Result{Outcome: Absent}, nil
+		return v.absent(w.ID), nil
+	}
+	if w.Service != (ServiceKey{}) && before.Service != w.Service {
+		// Whoever was allowed to remove from one service must not hit another
+		// that took the id in between.
+		return refuse(Errorf(Conflict, FieldID, "id: %q belongs to another instance", w.ID)), nil
 	}
 	v.put(before, nil, Change{Actor: w.Actor, Cause: w.Cause, Reason: w.Reason})
 	return Result{Outcome: Deleted, Instance: before, Revision: v.revision}, nil
@@ -184,7 +190,7 @@ func (w *SetHealth) decide(v *overlay) (Result, error) {
 		return Result{}, err
 	}
 	if before == nil {
-		return Result{Outcome: Absent}, nil
+		return v.absent(w.ID), nil
 	}
 	if before.TTL == 0 {
 		// Re-registered without a health check meanwhile: its flag is its own.
@@ -201,7 +207,7 @@ func (w *Modify) decide(v *overlay) (Result, error) {
 		return Result{}, err
 	}
 	if before == nil {
-		return Result{Outcome: Absent}, nil
+		return v.absent(w.ID), nil
 	}
 	after := *before
 	if w.Isolated != nil {

@@ -49,16 +49,31 @@ func (s *Server) answer(ctx context.Context, req *service_manage.DiscoverRequest
 		},
 		Direction: req.GetDirection(),
 	}
-	err := s.allow(ctx, auth.Discover, asked.GetNamespace().GetValue(), asked.GetName().GetValue())
-	switch {
-	case err != nil:
-		setError(out, err)
-	case !s.Ready():
-		setError(out, naming.Errorf(naming.NotReady, "", "this server is still loading; ask again"))
-	default:
-		s.fill(req, out)
+	key := keyOf(req)
+	err := s.allow(ctx, auth.Discover, key.Namespace, key.Name)
+	if err == nil {
+		err = s.ready()
 	}
+	if err != nil {
+		setError(out, err)
+		return out
+	}
+	s.fill(req, out)
 	return out
+}
+
+// keyOf is the service that a request is about: the one to authorise and the
+// one to answer. Only for instances does an empty namespace stand for the
+// default one.
+func keyOf(req *service_manage.DiscoverRequest) naming.ServiceKey {
+	key := naming.ServiceKey{
+		Namespace: req.GetService().GetNamespace().GetValue(),
+		Name:      req.GetService().GetName().GetValue(),
+	}
+	if key.Namespace == "" && req.GetType() == service_manage.DiscoverRequest_INSTANCE {
+		key.Namespace = naming.DefaultNamespace
+	}
+	return key
 }
 
 func (s *Server) fill(req *service_manage.DiscoverRequest, out *service_manage.DiscoverResponse) {
@@ -108,10 +123,7 @@ func unchanged(req *service_manage.DiscoverRequest, out *service_manage.Discover
 }
 
 func (s *Server) fillInstances(req *service_manage.DiscoverRequest, out *service_manage.DiscoverResponse) {
-	key := naming.ServiceKey{Namespace: req.GetService().GetNamespace().GetValue(), Name: req.GetService().GetName().GetValue()}
-	if key.Namespace == "" {
-		key.Namespace = naming.DefaultNamespace
-	}
+	key := keyOf(req)
 	if key.Name == "" {
 		setError(out, naming.Errorf(naming.Invalid, naming.FieldService, "service: must not be empty"))
 		return

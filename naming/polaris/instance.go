@@ -38,9 +38,9 @@ func (s *Server) RegisterInstance(ctx context.Context, in *service_manage.Instan
 // DeregisterInstance removes an instance; removing what is not there answers
 // 200000 (polaris-java needs that).
 func (s *Server) DeregisterInstance(ctx context.Context, in *service_manage.Instance) (*service_manage.Response, error) {
-	err := s.allowStored(ctx, auth.Deregister, in)
+	ref, err := s.allowStored(ctx, auth.Deregister, in)
 	if err == nil {
-		_, err = s.Registry.Deregister(ctx, refOf(in), actorOf(ctx))
+		_, err = s.Registry.Deregister(ctx, ref, actorOf(ctx))
 	}
 	out := s.reply(ctx, "DeregisterInstance", err)
 	out.Instance = echo(in)
@@ -50,25 +50,30 @@ func (s *Server) DeregisterInstance(ctx context.Context, in *service_manage.Inst
 // Heartbeat renews the lease of an instance. 400202 on the first beat of an
 // unknown one: SDKs register again on it.
 func (s *Server) Heartbeat(ctx context.Context, in *service_manage.Instance) (*service_manage.Response, error) {
-	err := s.allowStored(ctx, auth.Heartbeat, in)
+	ref, err := s.allowStored(ctx, auth.Heartbeat, in)
 	if err == nil {
-		_, err = s.Registry.Heartbeat(ctx, refOf(in))
+		_, err = s.Registry.Heartbeat(ctx, ref)
 	}
 	out := s.reply(ctx, "Heartbeat", err)
 	out.Instance = echo(in)
 	return out, nil
 }
 
-// allowStored authorises on the instance as it is stored: the names in a
-// request that also carries an id prove nothing.
-func (s *Server) allowStored(ctx context.Context, a auth.Action, in *service_manage.Instance) error {
-	key := naming.ServiceKey{Namespace: in.GetNamespace().GetValue(), Name: in.GetService().GetValue()}
-	if id := in.GetId().GetValue(); id != "" {
-		if i := s.World.World().Instance(id); i != nil {
-			key = i.Service
+// allowStored authorises on the instance as it is stored, for the names in a
+// request that also carries an id prove nothing, and returns the reference
+// bound to the service that was allowed. A node that is not ready does not
+// know what is stored; saying 400202 then would make SDKs register again.
+func (s *Server) allowStored(ctx context.Context, a auth.Action, in *service_manage.Instance) (naming.Ref, error) {
+	ref := refOf(in)
+	if ref.ID != nil {
+		if i := s.World.World().Instance(*ref.ID); i != nil {
+			ref.Service = i.Service
 		}
 	}
-	return s.allow(ctx, a, key.Namespace, key.Name)
+	if err := s.allow(ctx, a, ref.Service.Namespace, ref.Service.Name); err != nil {
+		return ref, err
+	}
+	return ref, s.ready()
 }
 
 // ReportClient records an SDK process and tells it where it runs. polaris-go

@@ -3,6 +3,9 @@ package polaris
 import (
 	"context"
 	"net"
+	"strings"
+	"unicode"
+	"unicode/utf8"
 
 	"github.com/polarismesh/specification/source/go/api/v1/service_manage"
 	"go.uber.org/zap"
@@ -51,16 +54,32 @@ func actorOf(ctx context.Context) naming.Actor {
 		}
 	}
 	if v := metadata.ValueFromIncomingContext(ctx, "user-agent"); len(v) > 0 {
-		a.Agent = clip(v[0], 128)
+		a.Agent = plain(v[0])
 	}
 	return a
 }
 
-func clip(s string, most int) string {
+// plain makes a header fit for records and logs: HTTP/2 lets any byte
+// through, stored texts are UTF-8 without control characters.
+func plain(s string) string {
+	const most = 128 // bytes
 	if len(s) > most {
-		return s[:most]
+		s = s[:most]
 	}
-	return s
+	return strings.Map(func(r rune) rune {
+		if r == utf8.RuneError || unicode.IsControl(r) {
+			return -1
+		}
+		return r
+	}, s)
+}
+
+// ready is an error while this node must not answer from its registry.
+func (s *Server) ready() error {
+	if s.Ready() {
+		return nil
+	}
+	return naming.Errorf(naming.NotReady, "", "this server is still loading; ask again")
 }
 
 // allow asks auth and turns a refusal into an error of naming.
@@ -85,7 +104,7 @@ func (s *Server) reply(ctx context.Context, method string, err error) *service_m
 
 func requestID(ctx context.Context) string {
 	if v := metadata.ValueFromIncomingContext(ctx, "request-id"); len(v) > 0 {
-		return clip(v[0], 128)
+		return plain(v[0])
 	}
 	return ""
 }

@@ -1,0 +1,227 @@
+package naming_test
+
+import (
+	"context"
+	"errors"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"polestar/naming"
+)
+
+// places is a Locator.
+type places map[string]naming.Location
+
+func (p places) Locate(ip string) naming.Location { return p[ip] }
+
+func TestRegisterStoresWhatWasSent(t *testing.T) {
+	r, s, _ := registrar(t)
+	in := naming.Registration{
+		ID: "i", Service: orders, Host: " h ", Port: ptr(uint32(1)), VpcID: "v", Protocol: "p", Version: "1", LogicSet: "l",
+		Priority: 4294967295, Weight: ptr(uint32(0)), Healthy: ptr(false), Isolated: ptr(true), HealthCheck: true, TTL: 7,
+		Location: naming.Location{Region: "r", Zone: "z", Campus: "c"}, Metadata: map[string]string{"k": "v"}, Actor: client,
+	}
+	if _, err := r.Register(t.Context(), in); err != nil {
+		t.Fatal(err)
+	}
+	want := &naming.Instance{
+		ID: "i", Service: orders, Host: "h", Port: 1, VpcID: "v", Protocol: "p", Version: "1", LogicSet: "l",
+		Priority: 4294967295, Weight: 0, Healthy: false, Isolated: true, TTL: 7,
+		Location: naming.Location{Region: "r", Zone: "z", Campus: "c"}, Metadata: naming.Metadata{{Key: "k", Value: "v"}},
+		Created: at(1), Modified: at(1), Revision: 1,
+	}
+	if diff := cmp.Diff(want, s.instances["i"]); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+}
+
+func TestDefaultsOfARegistration(t *testing.T) {
+	r, s, _ := registrar(t)
+	stored := func(change func(*naming.Registration)) *naming.Instance {
+		in := registration()
+		change(&in)
+		res, err := r.Register(t.Context(), in)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return s.instances[res.Instance.ID]
+	}
+	i := stored(func(*naming.Registration) {})
+	if i.Weight != 100 || !i.Healthy || i.Isolated || i.TTL != 0 || i.Metadata != nil {
+		t.Errorf("defaults: %+v", i)
+	}
+	if i = stored(func(in *naming.Registration) { in.HealthCheck = true }); i.TTL != 5 {
+		t.Errorf("a health check without TTL has %d s, want 5", i.TTL)
+	}
+	if i = stored(func(in *naming.Registration) { in.TTL = 9 }); i.TTL != 0 {
+		t.Errorf("a TTL without health check gave %d s, want none", i.TTL)
+	}
+}
+
+func TestLocationComesFromTheRequestElseFromTheAddress(t *testing.T) {
+	s := newShelf()
+	here, there := naming.Location{Region: "r", Zone: "here"}, naming.Location{Zone: "there"}
+	r := naming.NewRegistrar(naming.Config{AutoCreate: true}, naming.Deps{
+		Writer: s, World: s, Beats: beats{}, Locator: places{"10.0.0.1": here},
+	})
+	for _, c := range []struct {
+		host       string
+		sent, want naming.Location
+	}{{"10.0.0.1", naming.Location{}, here}, {"10.0.0.1", there, there}, {"10.0.0.2", naming.Location{}, naming.Location{}}} {
+		in := registration()
+		in.Host, in.Location = c.host, c.sent
+		res, err := r.Register(t.Context(), in)
+		if err != nil || res.Instance.Location != c.want {
+			t.Errorf("%s sent %v: %v, %v", c.host, c.sent, res.Instance.Location, err)
+		}
+	}
+	for _, c := range []struct{ host, from string }{{"10.0.0.1", ""}, {"", "10.0.0.1"}} {
+		got, err := r.ReportClient(t.Context(), naming.Client{ID: "c", Host: c.host}, naming.Actor{Address: c.from})
+		if err != nil || got.Location != here {
+			t.Errorf("client at %q from %q: %v, %v", c.host, c.from, got.Location, err)
+		}
+	}
+}
+
+func TestReportClientWithoutIDIsNotStored(t *testing.T) {
+	r, s, _ := registrar(t)
+	if c, err := r.ReportClient(t.Context(), naming.Client{Host: "h"}, client); err != nil || c.Host != "h" {
+		t.Errorf("%+v, %v", c, err)
+	}
+	if len(s.clients) != 0 {
+		t.Error("stored")
+	}
+	if _, err := r.ReportClient(t.Context(), naming.Client{ID: "c", Host: "h"}, client); err != nil || s.clients["c"] == nil {
+		t.Errorf("not stored: %v", err)
+	}
+}
+
+func TestRegisteringTheSameAgainRenewsTheLease(t *testing.T) {
+	r, s, b := registrar(t)
+	in := registration()
+	in.HealthCheck = true
+	res, err := r.Register(t.Context(), in)
+	if err != nil {
+		t.Fatal(err)
+	}
+	b[res.Instance.ID] = 0 // whoever applies the commit starts the lease
+	if res, err = r.Register(t.Context(), in); err != nil || res.Outcome != naming.Unchanged || s.head != 1 {
+		t.Errorf("again: %+v, %v, head %d", res, err, s.head)
+	}
+	if b[res.Instance.ID] != 1 {
+		t.Error("the lease was not renewed")
+	}
+}
+
+func TestHeartbeat(t *testing.T) {
+	r, _, b := registrar(t)
+	in := registration()
+	in.HealthCheck = true
+	beating, err := r.Register(t.Context(), in)
+	if err != nil {
+		t.Fatal(err)
+	}
+	b[beating.Instance.ID] = 0
+	still := registration()
+	still.ID, still.Port = "still", ptr(uint32(1))
+	if _, err = r.Register(t.Context(), still); err != nil {
+		t.Fatal(err)
+	}
+	fresh := in
+	fresh.ID, fresh.Port = "fresh", ptr(uint32(2)) // its lease has not started yet
+	if _, err = r.Register(t.Context(), fresh); err != nil {
+		t.Fatal(err)
+	}
+	place := naming.Ref{Service: orders, Host: "10.0.0.1", Port: ptr(uint32(8080))}
+	for _, c := range []struct {
+		name  string
+		ref   naming.Ref
+		kind  naming.ErrorKind
+		beats int // of the first instance, afterwards
+	}{
+		{"by place", place, 0, 1},
+		{"by id", naming.Ref{ID: &beating.Instance.ID}, 0, 2},
+		{"by id and its service", naming.Ref{ID: &beating.Instance.ID, Service: orders}, 0, 3},
+		{"by id and another service", naming.Ref{ID: &beating.Instance.ID, Service: stocks}, naming.NotFound, 3},
+		{"unknown id", naming.Ref{ID: ptr("x")}, naming.NotFound, 3},
+		{"unknown place", naming.Ref{Service: orders, Host: "10.0.0.1", Port: ptr(uint32(3))}, naming.NotFound, 3},
+		{"without health check", naming.Ref{ID: ptr("still")}, naming.NoHealthCheck, 3},
+		{"lease not started yet", naming.Ref{ID: ptr("fresh")}, 0, 3},
+		{"place without port", naming.Ref{Service: orders, Host: "10.0.0.1"}, naming.Invalid, 3},
+	} {
+		i, err := r.Heartbeat(t.Context(), c.ref)
+		if (err == nil) != (c.kind == 0) || err != nil && naming.KindOf(err) != c.kind || (i == nil) == (err == nil) {
+			t.Errorf("%s: %v, %v", c.name, i, err)
+		}
+		if b[beating.Instance.ID] != c.beats {
+			t.Errorf("%s: %d beats, want %d", c.name, b[beating.Instance.ID], c.beats)
+		}
+	}
+}
+
+func TestModifyOfAnUnknownInstance(t *testing.T) {
+	r, _, _ := registrar(t)
+	if _, err := r.Modify(t.Context(), naming.Modify{ID: "x", Isolated: ptr(true)}); naming.KindOf(err) != naming.NotFound {
+		t.Errorf("error %v, want NotFound", err)
+	}
+	in := registration()
+	in.ID = "x"
+	if _, err := r.Register(t.Context(), in); err != nil {
+		t.Fatal(err)
+	}
+	res, err := r.Modify(t.Context(), naming.Modify{ID: "x", Isolated: ptr(true)})
+	if err != nil || res.Outcome != naming.Updated || !res.Instance.Isolated {
+		t.Errorf("%+v, %v", res, err)
+	}
+}
+
+// failing is a Writer that answers one error.
+type failing struct{ err error }
+
+func (f failing) Do(context.Context, naming.Write) (naming.Result, error) {
+	return naming.Result{}, f.err
+}
+
+func TestErrorsOfTheWriterReachTheCaller(t *testing.T) {
+	full := naming.Errorf(naming.Overloaded, "", "full")
+	s, b := newShelf(), beats{}
+	r := naming.NewRegistrar(naming.Config{}, naming.Deps{Writer: failing{full}, World: s, Beats: b})
+	_, e1 := r.Register(t.Context(), registration())
+	_, e2 := r.Deregister(t.Context(), naming.Ref{ID: ptr("x")}, client)
+	_, e3 := r.Modify(t.Context(), naming.Modify{ID: "x"})
+	_, e4 := r.ReportClient(t.Context(), naming.Client{ID: "c"}, client)
+	for n, err := range []error{e1, e2, e3, e4} {
+		if !errors.Is(err, full) {
+			t.Errorf("call %d: %v", n, err)
+		}
+	}
+	// A refused write is an error too.
+	r = naming.NewRegistrar(naming.Config{AutoCreate: false}, naming.Deps{Writer: s, World: s, Beats: b})
+	if _, err := r.Register(t.Context(), registration()); naming.KindOf(err) != naming.NotFound {
+		t.Errorf("error %v, want NotFound", err)
+	}
+}
+
+func TestErrors(t *testing.T) {
+	inner := errors.New("disk full")
+	for _, c := range []struct {
+		err  *naming.Error
+		want string
+	}{
+		{&naming.Error{Msg: "for the caller"}, "for the caller"},
+		{&naming.Error{Err: inner}, "disk full"},
+		{&naming.Error{Msg: "for the caller", Err: inner}, "for the caller: disk full"},
+	} {
+		if c.err.Error() != c.want {
+			t.Errorf("%q, want %q", c.err, c.want)
+		}
+		if errors.Is(c.err, inner) != (c.err.Err != nil) {
+			t.Errorf("%v does not unwrap", c.err)
+		}
+	}
+	wrapped := errors.Join(errors.New("outer"), naming.Errorf(naming.Conflict, "f", "m"))
+	if naming.KindOf(wrapped) != naming.Conflict || naming.KindOf(inner) != naming.Internal {
+		t.Error("KindOf does not look through wrapping")
+	}
+}
