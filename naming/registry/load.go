@@ -61,8 +61,9 @@ func (l *Loader) Touched(t naming.Touched) error {
 }
 
 // Publish makes the loaded world visible as revision head, marking every
-// service for all subscribers. An instance without its service is an error:
-// the store promises that there is none.
+// service for all subscribers; a Loader is of no use afterwards. Two errors
+// leave the world as it was: an instance without its service (the store
+// promises that there is none), and a head older than what is visible already.
 func (l *Loader) Publish(head naming.Revision) error {
 	for key, st := range l.services {
 		if st.Service == nil {
@@ -83,6 +84,9 @@ func (l *Loader) Publish(head naming.Revision) error {
 	r := l.into
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	if now := r.current.Load().revision; head < now {
+		return fmt.Errorf("registry: revision %d was loaded, but %d is visible already", head, now)
+	}
 	dirty := map[naming.ServiceKey]bool{}
 	for key := range l.services {
 		dirty[key] = true
