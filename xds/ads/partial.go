@@ -1,0 +1,436 @@
+package ads
+
+import (
+	"maps"
+	"slices"
+
+	"polestar/xds/resource"
+)
+
+// partial is the channel of a type whose responses carry only what is new or
+// changed: all types in delta; endpoints and routes in SotW.
+type partial struct {
+	flow
+	delta    bool
+	legacy   bool // delta: no names in the first request mean all
+	wildcard bool // delta
+
+	names  map[string]sub      // subscribed, or sent through the wildcard
+	named  int                 // those subscribed by name
+	due    map[string]reason   // to look at for the next response
+	gone   map[string]struct{} // delta: to be reported as removed
+	answer bool                // delta: a wildcard waits for its first response, even an empty one
+	single bool                // the last response was a trial
+}
+
+// sub is what a stream knows of one name.
+type sub struct {
+	sent  string // version sent last, empty when none was
+	acked string // version accepted last
+	named bool   // subscribed by name
+	told  bool   // that it does not exist
+	live  bool   // sent on this stream, not only on an earlier one
+}
+
+// reason says why a name is due; several can apply.
+type reason uint8
+
+const (
+	touched reason = 1 << iota // it may have changed
+	asked                      // the client asked for it: answer, changed or not
+	forced                     // its cluster was sent: it must follow, changed or not
+)
+
+func newPartial(t resource.Type, src Source, delta, legacy bool) *partial {
+	return &partial{
+		flow: flow{typ: t, src: src}, delta: delta, legacy: legacy,
+		names: map[string]sub{}, due: map[string]reason{},
+	}
+}
+
+func (p *partial) base() *flow { return &p.flow }
+
+func (p *partial) request(r Request, first bool) error {
+	if !p.delta {
+		return p.replace(r.Subscribe)
+	}
+	if first && p.legacy && len(r.Subscribe) == 0 {
+		p.subscribeAll()
+	}
+	for _, name := range r.Unsubscribe {
+		p.unsubscribe(name)
+	}
+	for _, name := range r.Subscribe {
+		if name == wildcard && p.typ.Wildcard() {
+			p.subscribeAll()
+		} else if err := p.subscribe(name); err != nil {
+			return err
+		}
+	}
+	if first {
+		p.resume(r.Initial)
+	}
+	return nil
+}
+
+// replace makes the subscription equal to a SotW list, which can repeat names
+// and has no order.
+func (p *partial) replace(list []string) error {
+	known := 0
+	for _, name := range list {
+		if _, ok := p.names[name]; ok {
+			known++
+		}
+	}
+	if known == len(list) && known == len(p.names) {
+		return nil // what each ACK says
+	}
+	want := make(map[string]struct{}, len(list))
+	for _, name := range list {
+		want[name] = struct{}{}
+	}
+	for name := range p.names {
+		if _, ok := want[name]; !ok {
+			p.unsubscribe(name)
+		}
+	}
+	for name := range want {
+		if _, ok := p.names[name]; ok {
+			continue
+		}
+		if err := p.subscribe(name); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (p *partial) subscribe(name string) error {
+	s := p.names[name]
+	if !s.named {
+		if p.named >= MaxNames {
+			return tooManyNames(p.typ)
+		}
+		p.named++
+		p.src.Subscribe(p.typ, name)
+		s.named = true
+		p.names[name] = s
+	}
+	p.look(name, asked)
+	return nil
+}
+
+func (p *partial) unsubscribe(name string) {
+	if name == wildcard && p.typ.Wildcard() {
+		p.unsubscribeAll()
+		return
+	}
+	s, ok := p.names[name]
+	if !ok || !s.named {
+		return
+	}
+	p.named--
+	p.src.Unsubscribe(p.typ, name)
+	if p.wildcard {
+		// xDS: the client has dropped it and learns whether the wildcard keeps it.
+		s.named = false
+		p.names[name] = s
+		p.look(name, asked)
+		return
+	}
+	delete(p.names, name)
+	delete(p.due, name)
+	delete(p.gone, name)
+}
+
+func (p *partial) subscribeAll() {
+	p.answer = true
+	if p.wildcard {
+		return
+	}
+	p.wildcard = true
+	for _, r := range p.src.SubscribeAll(p.typ) {
+		p.look(r.Name, touched)
+	}
+}
+
+func (p *partial) unsubscribeAll() {
+	if !p.wildcard {
+		return
+	}
+	p.wildcard, p.answer = false, false
+	p.src.UnsubscribeAll(p.typ)
+	maps.DeleteFunc(p.names, func(_ string, s sub) bool { return !s.named })
+	maps.DeleteFunc(p.due, func(name string, _ reason) bool { return !p.names[name].named })
+	maps.DeleteFunc(p.gone, func(name string, _ struct{}) bool { return !p.names[name].named })
+}
+
+// resume takes over what the client has from an earlier stream: only what
+// differs is sent.
+func (p *partial) resume(initial map[string]string) {
+	for name, version := range initial {
+		s := p.names[name]
+		if !s.named && !p.wildcard {
+			continue // not subscribed: not our business
+		}
+		s.sent, s.acked = version, version
+		p.names[name] = s
+		p.due[name] = touched
+	}
+}
+
+func (p *partial) look(name string, why reason) {
+	if p.due == nil {
+		p.due = map[string]reason{}
+	}
+	p.due[name] |= why
+}
+
+func (p *partial) changed(names map[string]struct{}) {
+	for name := range names {
+		if p.wildcard || p.names[name].named {
+			p.look(name, touched)
+		}
+	}
+}
+
+// force makes the endpoints of clusters that were just sent follow them,
+// changed or not: a client that got a cluster keeps it in warming until its
+// endpoints arrive after it, and does not always ask. A cluster has the name
+// of its endpoints.
+func (p *partial) force(clusters []form) {
+	for _, c := range clusters {
+		if p.names[c.name].named {
+			p.look(c.name, forced)
+		}
+	}
+}
+
+// follow forces the endpoints that the client has from an earlier stream but
+// whose clusters it was sent on this one.
+func (p *partial) follow(initial map[string]string, clusters *partial) {
+	for name := range initial {
+		if clusters.names[name].live && p.names[name].named {
+			p.look(name, forced)
+		}
+	}
+}
+
+func (p *partial) settle(f *flight, accepted bool) error {
+	if accepted {
+		p.quarantine.accept(f.forms)
+		for _, form := range f.forms {
+			if s, ok := p.names[form.name]; ok {
+				s.acked = form.version
+				p.names[form.name] = s
+			}
+		}
+		return nil
+	}
+	if len(f.forms) > 0 {
+		// The client may have dropped the removals with the rest.
+		for _, name := range f.removed {
+			if p.wildcard || p.names[name].named {
+				p.vanish(name)
+			}
+		}
+	}
+	if len(f.forms) == 1 {
+		return p.quarantine.refuse(f.forms)
+	}
+	return p.quarantine.suspect(f.forms)
+}
+
+func (p *partial) vanish(name string) {
+	if p.gone == nil {
+		p.gone = map[string]struct{}{}
+	}
+	p.gone[name] = struct{}{}
+}
+
+func (p *partial) waiting() bool { return p.active && (len(p.due) > 0 || p.answer) }
+
+func (p *partial) removing() bool { return len(p.gone) > 0 }
+
+func (p *partial) news() bool {
+	for name := range p.due {
+		if p.names[name].sent == "" && p.src.Get(p.typ, name) != nil {
+			return true
+		}
+	}
+	return false
+}
+
+func (p *partial) add(bool) *draft {
+	if p.quarantine.waiting() > 0 && (len(p.due) == 0 || !p.single) {
+		if d := p.trial(); d != nil {
+			p.single = true
+			return d
+		}
+	}
+	p.single = false
+	if len(p.due) == 0 && !p.answer {
+		return nil
+	}
+	d := &draft{}
+	room := MaxMessage
+	for _, name := range slices.Sorted(maps.Keys(p.due)) {
+		why := p.due[name]
+		n := p.take(d, name, why, room)
+		if n > room && n > 0 && room < MaxMessage {
+			break // it stays due
+		}
+		room -= n
+		delete(p.due, name)
+	}
+	if len(p.due) == 0 {
+		p.due = nil // bursts are large, quiet streams many
+	}
+	if len(d.resources)+len(d.removed)+len(d.missing) == 0 && !p.answer {
+		return nil
+	}
+	p.answer = false
+	return d
+}
+
+// take puts what is to be said of a name into the draft, unless it does not fit
+// the room, and returns its size in bytes. Something always fits an empty one.
+func (p *partial) take(d *draft, name string, why reason, room int) int {
+	s, ok := p.names[name]
+	if !ok && !p.wildcard {
+		return 0
+	}
+	r := p.src.Get(p.typ, name)
+	if r == nil {
+		return p.absent(d, name, s, why, room)
+	}
+	delete(p.gone, name)
+	f := form{name, r.Version}
+	if p.quarantine.blocks(f) || r.Version == s.sent && why&(asked|forced) == 0 {
+		return 0
+	}
+	n := p.size(r)
+	if n > room && room < MaxMessage {
+		return n
+	}
+	p.include(d, r)
+	return n
+}
+
+func (p *partial) size(r *resource.Resource) int {
+	if p.delta {
+		return fieldSize(len(r.Delta))
+	}
+	return fieldSize(len(r.Any))
+}
+
+func (p *partial) include(d *draft, r *resource.Resource) {
+	s := p.names[r.Name]
+	s.sent, s.told, s.live = r.Version, false, true
+	p.names[r.Name] = s
+	d.resources = append(d.resources, r)
+	d.flight.forms = append(d.flight.forms, form{r.Name, r.Version})
+}
+
+// absent answers for a name that does not exist. What the client asked for, or
+// warms, is answered at once; what it has is taken away later, in order.
+func (p *partial) absent(d *draft, name string, s sub, why reason, room int) int {
+	n := 0
+	tell := s.named && why&asked != 0 && !s.told
+	now := p.delta && why&(asked|forced) != 0
+	if tell {
+		n += errorSize(name)
+	}
+	if now {
+		n += fieldSize(len(name))
+	}
+	if n > room && room < MaxMessage {
+		return n
+	}
+	if tell {
+		s.told = true
+		d.missing = append(d.missing, name)
+	}
+	switch {
+	case now:
+		p.report(d, name)
+		s.sent, s.acked = "", ""
+	case p.delta && s.sent != "":
+		p.vanish(name)
+	default:
+		s.sent, s.acked = "", ""
+	}
+	p.keep(name, s)
+	return n
+}
+
+// report puts a name into removed_resources.
+func (p *partial) report(d *draft, name string) {
+	delete(p.gone, name)
+	d.removed = append(d.removed, name)
+	d.flight.removed = append(d.flight.removed, name)
+	d.flight.removes = true
+}
+
+// keep stores what is known of a name; of one that only the wildcard covered
+// and that is gone, nothing is.
+func (p *partial) keep(name string, s sub) {
+	if !s.named && s.sent == "" {
+		delete(p.names, name)
+		return
+	}
+	p.names[name] = s
+}
+
+// trial sends one form in doubt alone.
+func (p *partial) trial() *draft {
+	for {
+		f, ok := p.quarantine.next()
+		if !ok {
+			return nil
+		}
+		if !p.wildcard && !p.names[f.name].named {
+			continue
+		}
+		r := p.src.Get(p.typ, f.name)
+		if r == nil || r.Version != f.version {
+			continue // superseded
+		}
+		d := &draft{}
+		p.include(d, r)
+		return d
+	}
+}
+
+func (p *partial) remove() *draft {
+	d := &draft{}
+	room := MaxMessage
+	for _, name := range slices.Sorted(maps.Keys(p.gone)) {
+		if p.src.Get(p.typ, name) != nil {
+			delete(p.gone, name)
+			p.look(name, touched) // it is back
+			continue
+		}
+		if room -= fieldSize(len(name)); room < 0 {
+			break
+		}
+		p.report(d, name)
+		s := p.names[name]
+		s.sent, s.acked = "", ""
+		p.keep(name, s)
+	}
+	if len(d.removed) == 0 {
+		return nil
+	}
+	return d
+}
+
+func (p *partial) describe(s *TypeStatus) {
+	s.Wildcard, s.Names = p.wildcard, p.named
+}
+
+func (p *partial) each(yield func(name, sent, acked string)) {
+	for name, s := range p.names {
+		yield(name, s.sent, s.acked)
+	}
+}

@@ -1,0 +1,192 @@
+package ads
+
+import (
+	"context"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
+	"github.com/prometheus/client_golang/prometheus"
+	"go.uber.org/zap"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+
+	"polestar/xds/cache"
+	"polestar/xds/resource"
+)
+
+// DefaultSendTimeout is how long a client may leave its connection unread.
+const DefaultSendTimeout = time.Minute
+
+// The values of the label "protocol".
+const (
+	sotw  = "sotw"
+	delta = "delta"
+)
+
+// View is what one client may see, resolved once from its node.
+type View interface {
+	// Scope is the scope in which resources of the type are built for it.
+	Scope(t resource.Type) resource.Scope
+	// LegacyWildcard reports whether a first request without names means all
+	// resources. It does for Envoy; for proxyless gRPC it means none.
+	LegacyWildcard() bool
+	// String describes it to people.
+	String() string
+}
+
+// Deps are what a Server needs.
+type Deps struct {
+	Cache *cache.Cache
+	// Revision is the newest published revision.
+	Revision func() uint64
+	// Node tells what the client may see; an error ends the stream with
+	// INVALID_ARGUMENT and its text.
+	Node func(*corev3.Node) (View, error)
+	// Ready reports whether the registry is loaded. Before, streams are refused
+	// with UNAVAILABLE: an empty answer would delete live configuration.
+	Ready func() bool
+	// Identifier names this server instance in every response.
+	Identifier string
+	// SendTimeout is how long sending one message may block before the stream
+	// is ended; 0 means DefaultSendTimeout.
+	SendTimeout time.Duration
+	Metrics     prometheus.Registerer
+	Log         *zap.Logger
+}
+
+// Server serves the xDS streams. It must run on a gRPC server with the codec
+// of [Codec].
+type Server struct {
+	Deps
+	meter   meter
+	byType  [types]typeMeter
+	stop    chan struct{}  // closed by Drain
+	running sync.WaitGroup // goroutines of streams
+
+	mu       sync.Mutex // guards everything below
+	stopping bool
+	streams  map[uint64]*stream
+	last     uint64
+}
+
+// New makes a server without streams; it starts nothing.
+func New(d Deps) (*Server, error) {
+	if d.SendTimeout == 0 {
+		d.SendTimeout = DefaultSendTimeout
+	}
+	s := &Server{Deps: d, meter: newMeter(), stop: make(chan struct{}), streams: map[uint64]*stream{}}
+	if err := s.meter.register(d.Metrics); err != nil {
+		return nil, err
+	}
+	for _, t := range resource.Types() {
+		s.byType[t] = s.meter.of(t)
+	}
+	return s, nil
+}
+
+// Run waits for the end of ctx, ends all streams, which never end by
+// themselves, and returns when their goroutines have ended.
+func (s *Server) Run(ctx context.Context) error {
+	<-ctx.Done()
+	return s.Drain(context.WithoutCancel(ctx))
+}
+
+// Drain refuses new streams, ends all others with UNAVAILABLE and waits for
+// their goroutines, or for ctx.
+func (s *Server) Drain(ctx context.Context) error {
+	s.mu.Lock()
+	if !s.stopping {
+		s.stopping = true
+		close(s.stop)
+	}
+	s.mu.Unlock()
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		s.running.Wait()
+	}()
+	select {
+	case <-done:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+var errStopping = status.Error(codes.Unavailable, "server is shutting down")
+
+// open admits a stream. The caller closes it.
+func (s *Server) open(st *stream) error {
+	if !s.Ready() {
+		return status.Error(codes.Unavailable, "not ready: the registry is not loaded yet")
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.stopping {
+		return errStopping
+	}
+	s.last++
+	st.id = s.last
+	s.streams[st.id] = st
+	s.running.Add(1)
+	s.meter.streams.WithLabelValues(st.protocol()).Inc()
+	return nil
+}
+
+func (s *Server) close(st *stream) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	delete(s.streams, st.id)
+	s.meter.streams.WithLabelValues(st.protocol()).Dec()
+	s.running.Done()
+}
+
+// spawn runs a goroutine that Drain waits for. It is called by goroutines that
+// Drain waits for already.
+func (s *Server) spawn(f func()) { s.running.Go(f) }
+
+// Clients describes the connected clients, oldest first. It costs O(streams).
+func (s *Server) Clients() []ClientStatus {
+	var out []ClientStatus
+	for _, st := range s.list() {
+		if c, ok := st.status(); ok {
+			out = append(out, c)
+		}
+	}
+	return out
+}
+
+// Client describes one connected client with every name that it subscribed to
+// or was sent; false when there is no such stream.
+func (s *Server) Client(id uint64) (ClientStatus, []NameStatus, bool) {
+	s.mu.Lock()
+	st := s.streams[id]
+	s.mu.Unlock()
+	if st == nil {
+		return ClientStatus{}, nil, false
+	}
+	c, ok := st.status()
+	return c, st.names(), ok
+}
+
+func (s *Server) list() []*stream {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	out := make([]*stream, 0, len(s.streams))
+	for _, st := range s.streams {
+		out = append(out, st)
+	}
+	slices.SortFunc(out, func(a, b *stream) int { return int(a.id) - int(b.id) })
+	return out
+}
+
+func userAgent(n *corev3.Node) string {
+	version := n.GetUserAgentVersion()
+	if b := n.GetUserAgentBuildVersion().GetVersion(); b != nil {
+		version = strings.Join([]string{itoa(b.GetMajorNumber()), itoa(b.GetMinorNumber()), itoa(b.GetPatch())}, ".")
+	}
+	return truncate(strings.TrimSpace(n.GetUserAgentName() + " " + version))
+}

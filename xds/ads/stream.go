@@ -1,0 +1,288 @@
+package ads
+
+import (
+	"context"
+	"errors"
+	"io"
+	"strconv"
+	"sync"
+	"time"
+
+	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
+	"go.uber.org/zap"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/peer"
+	"google.golang.org/grpc/status"
+
+	"polestar/xds/cache"
+	"polestar/xds/resource"
+)
+
+// stream is one open stream. The handler's goroutine runs it; a second one
+// receives; a third lives while a message is being sent.
+type stream struct {
+	server  *Server
+	grpc    grpc.ServerStream
+	receive func() (Request, *corev3.Node, error)
+	service string
+	delta   bool
+	id      uint64
+	peer    string
+	since   time.Time
+	watcher *cache.Watcher
+
+	mu      sync.Mutex // guards everything below, for status readers
+	machine *Machine   // nil before the first message
+	view    View
+	node    string
+	agent   string
+}
+
+// incoming is a received message, or the end of the stream.
+type incoming struct {
+	request Request
+	node    *corev3.Node
+	err     error
+}
+
+func (s *Server) serve(g grpc.ServerStream, service string, isDelta bool, receive func() (Request, *corev3.Node, error)) error {
+	st := &stream{server: s, grpc: g, receive: receive, service: service, delta: isDelta, since: time.Now()}
+	if p, ok := peer.FromContext(g.Context()); ok {
+		st.peer = p.Addr.String()
+	}
+	if err := s.open(st); err != nil {
+		return err
+	}
+	defer s.close(st)
+	st.watcher = s.Cache.NewWatcher()
+	defer st.watcher.Close()
+	log := s.Log.With(zap.Uint64("stream", st.id))
+	log.Debug("xds stream opened", zap.String("peer", st.peer), zap.String("service", service), zap.Bool("delta", isDelta))
+	err := st.run(g.Context())
+	log.Debug("xds stream closed", zap.String("node", st.node), zap.Error(err))
+	return err
+}
+
+// run drives the machine until the stream ends.
+func (st *stream) run(ctx context.Context) error {
+	// gRPC ends a blocked Recv or Send only after the handler has returned, so
+	// neither may block this goroutine.
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	in := make(chan incoming)
+	st.server.spawn(func() { st.read(ctx, in) })
+
+	again := time.NewTimer(0)
+	defer again.Stop()
+	for {
+		if err := st.flush(ctx); err != nil {
+			return err
+		}
+		st.arm(again)
+		select {
+		case <-ctx.Done():
+			return status.FromContextError(ctx.Err()).Err()
+		case <-st.server.stop:
+			return errStopping
+		case m := <-in:
+			if errors.Is(m.err, io.EOF) {
+				return nil
+			}
+			if m.err != nil {
+				return m.err
+			}
+			if err := st.handle(m); err != nil {
+				return err
+			}
+		case <-st.watcher.Wake():
+			st.mu.Lock()
+			if st.machine != nil {
+				st.machine.Changed(st.watcher.Take())
+			}
+			st.mu.Unlock()
+		case <-again.C:
+		}
+	}
+}
+
+// arm sets the timer to when the machine wants to be asked again.
+func (st *stream) arm(t *time.Timer) {
+	t.Stop()
+	if st.machine == nil {
+		return
+	}
+	if at := st.machine.Again(); !at.IsZero() {
+		t.Reset(time.Until(at))
+	}
+}
+
+// read receives until the stream ends; it has nothing buffered, so a client
+// cannot get ahead of the machine.
+func (st *stream) read(ctx context.Context, out chan<- incoming) {
+	for {
+		var m incoming
+		m.request, m.node, m.err = st.receive()
+		select {
+		case out <- m:
+		case <-ctx.Done():
+			return
+		}
+		if m.err != nil {
+			return
+		}
+	}
+}
+
+// handle feeds one message to the machine.
+func (st *stream) handle(m incoming) error {
+	st.mu.Lock()
+	defer st.mu.Unlock()
+	if st.machine == nil {
+		if err := st.identify(m.node); err != nil {
+			return err
+		}
+	}
+	switch want := urlOf(st.service); {
+	case m.request.URL == "" && want == "":
+		return status.Error(codes.InvalidArgument, "type_url: must not be empty on an aggregated stream")
+	case m.request.URL == "":
+		m.request.URL = want
+	case want != "" && m.request.URL != want:
+		return status.Errorf(codes.InvalidArgument, "type_url: this service serves %s only", want)
+	}
+	v, err := st.machine.Request(time.Now(), m.request)
+	if v.Accepted || v.Refused {
+		st.server.byType[v.Type].judged(v.Accepted, v.Took)
+	}
+	if v.Refused {
+		st.server.Log.Warn("an xDS client refused a response",
+			zap.Uint64("stream", st.id), zap.String("node", st.node), zap.Stringer("type", v.Type),
+			zap.Uint64("revision", v.Revision), zap.Strings("names", v.Names[:min(len(v.Names), maxRefusedNames)]),
+			zap.Int("count", len(v.Names)), zap.String("reason", truncate(m.request.Reason)))
+	}
+	return err
+}
+
+// identify resolves the node, which only the first message is sure to carry.
+func (st *stream) identify(n *corev3.Node) error {
+	if n == nil {
+		return status.Error(codes.InvalidArgument, "node: must be in the first message of a stream")
+	}
+	view, err := st.server.Node(n)
+	if err != nil {
+		return status.Error(codes.InvalidArgument, err.Error())
+	}
+	st.view, st.node, st.agent = view, truncate(n.GetId()), userAgent(n)
+	src := &source{watcher: st.watcher, cache: st.server.Cache, revision: st.server.Revision}
+	for _, t := range resource.Types() {
+		src.scopes[t] = view.Scope(t)
+	}
+	if st.delta {
+		st.machine = NewDelta(src, view.LegacyWildcard())
+	} else {
+		st.machine = NewSotW(src, view.LegacyWildcard())
+	}
+	return nil
+}
+
+// flush sends whatever the machine has to say.
+func (st *stream) flush(ctx context.Context) error {
+	for {
+		st.mu.Lock()
+		var r *Response
+		if st.machine != nil {
+			r = st.machine.Next(time.Now())
+		}
+		st.mu.Unlock()
+		if r == nil {
+			return nil
+		}
+		p := &packet{Response: r, identifier: st.server.Identifier}
+		if err := st.send(ctx, p); err != nil {
+			return err
+		}
+		if r.known {
+			st.server.byType[r.typ].sent(p)
+		}
+	}
+}
+
+// send gives one message to the transport and waits until it took it. While it
+// blocks nothing grows but the set of changed names.
+func (st *stream) send(ctx context.Context, p *packet) error {
+	sent := make(chan error, 1)
+	st.server.spawn(func() { sent <- st.grpc.SendMsg(p) })
+	limit := time.NewTimer(st.server.SendTimeout)
+	defer limit.Stop()
+	select {
+	case err := <-sent:
+		return err
+	case <-limit.C:
+		return status.Errorf(codes.DeadlineExceeded, "the client did not read for %s", st.server.SendTimeout)
+	case <-st.server.stop:
+		return errStopping
+	case <-ctx.Done():
+		return status.FromContextError(ctx.Err()).Err()
+	}
+}
+
+func (st *stream) protocol() string {
+	if st.delta {
+		return delta
+	}
+	return sotw
+}
+
+// status is not ok before the client said who it is.
+func (st *stream) status() (ClientStatus, bool) {
+	st.mu.Lock()
+	defer st.mu.Unlock()
+	if st.machine == nil {
+		return ClientStatus{}, false
+	}
+	return ClientStatus{
+		ID: st.id, NodeID: st.node, UserAgent: st.agent, Peer: st.peer, View: st.view.String(), Service: st.service,
+		Delta: st.delta, Since: st.since, Types: st.machine.Status(), Unserved: st.machine.Unserved(),
+	}, true
+}
+
+func (st *stream) names() []NameStatus {
+	st.mu.Lock()
+	defer st.mu.Unlock()
+	if st.machine == nil {
+		return nil
+	}
+	return st.machine.Names()
+}
+
+// source is a machine's view on the cache.
+type source struct {
+	watcher  *cache.Watcher
+	cache    *cache.Cache
+	revision func() uint64
+	scopes   [types]resource.Scope
+}
+
+func (s *source) key(t resource.Type, name string) resource.Key {
+	return resource.Key{Type: t, Scope: s.scopes[t], Name: name}
+}
+
+func (s *source) Subscribe(t resource.Type, name string)   { s.watcher.Subscribe(s.key(t, name)) }
+func (s *source) Unsubscribe(t resource.Type, name string) { s.watcher.Unsubscribe(s.key(t, name)) }
+
+func (s *source) SubscribeAll(t resource.Type) []*resource.Resource {
+	return s.watcher.SubscribeAll(t, s.scopes[t])
+}
+
+func (s *source) UnsubscribeAll(t resource.Type) { s.watcher.UnsubscribeAll(t, s.scopes[t]) }
+
+func (s *source) Get(t resource.Type, name string) *resource.Resource {
+	return s.cache.Get(s.key(t, name))
+}
+
+func (s *source) All(t resource.Type) []*resource.Resource { return s.cache.All(t, s.scopes[t]) }
+
+func (s *source) Revision() uint64 { return s.revision() }
+
+func itoa(n uint32) string { return strconv.FormatUint(uint64(n), 10) }
