@@ -1,0 +1,119 @@
+package main
+
+import (
+	"embed"
+	"encoding/json"
+	"fmt"
+	"net"
+	"os"
+	"strconv"
+	"strings"
+	"text/template"
+
+	"github.com/spf13/cobra"
+)
+
+//go:embed templates
+var templates embed.FS
+
+// bootstrap is what a client's first config depends on.
+type bootstrap struct {
+	XDSAddr, Namespace, Service, NodeID string
+	EgressAddress, AdminAddress         string
+	Region, Zone, SubZone               string
+	Delta                               bool
+}
+
+func bootstrapCommand() *cobra.Command {
+	var b bootstrap
+	cmd := &cobra.Command{
+		Use: "bootstrap", Short: "Print the first config of an xDS client, ready to use", Args: cobra.NoArgs,
+	}
+	fs := cmd.PersistentFlags()
+	fs.StringVar(&b.XDSAddr, "xds-addr", "127.0.0.1:15010", "address of the xDS door")
+	fs.StringVar(&b.Namespace, "namespace", "default", "the client's own namespace")
+	fs.StringVar(&b.Service, "service", "", "the service that the client belongs to")
+	fs.StringVar(&b.NodeID, "node-id", "", "name of the client (default: host name and service)")
+	fs.StringVar(&b.Region, "region", "", "where the client runs")
+	fs.StringVar(&b.Zone, "zone", "", "where the client runs")
+	fs.StringVar(&b.SubZone, "sub-zone", "", "where the client runs (campus)")
+	envoy := &cobra.Command{
+		Use: "envoy", Short: "For Envoy: YAML for envoy -c", Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if err := b.complete(); err != nil {
+				return err
+			}
+			t, err := template.New("envoy.yaml.tmpl").Funcs(template.FuncMap{"quote": strconv.Quote, "host": hostOf, "port": portOf}).
+				ParseFS(templates, "templates/envoy.yaml.tmpl")
+			if err != nil {
+				return err
+			}
+			return t.Execute(cmd.OutOrStdout(), b)
+		},
+	}
+	envoy.Flags().StringVar(&b.EgressAddress, "egress-address", "127.0.0.1:15001", "where Envoy takes the application's outgoing requests")
+	envoy.Flags().StringVar(&b.AdminAddress, "admin-address", "127.0.0.1:9901", "Envoy's admin page")
+	envoy.Flags().BoolVar(&b.Delta, "delta", false, "incremental xDS")
+	grpc := &cobra.Command{
+		Use: "grpc", Short: "For proxyless gRPC: JSON for GRPC_XDS_BOOTSTRAP", Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			b.EgressAddress, b.AdminAddress = "127.0.0.1:1", "127.0.0.1:1" // not used here
+			if err := b.complete(); err != nil {
+				return err
+			}
+			enc := json.NewEncoder(cmd.OutOrStdout())
+			enc.SetIndent("", "  ")
+			return enc.Encode(b.grpc())
+		},
+	}
+	cmd.AddCommand(envoy, grpc)
+	return cmd
+}
+
+// complete fills defaults and checks addresses.
+func (b *bootstrap) complete() error {
+	if b.NodeID == "" {
+		host, err := os.Hostname()
+		if err != nil {
+			return fmt.Errorf("--node-id is needed: the host name is not known: %w", err)
+		}
+		b.NodeID = strings.TrimSuffix(host+"-"+b.Service, "-")
+	}
+	for flag, addr := range map[string]string{"xds-addr": b.XDSAddr, "egress-address": b.EgressAddress, "admin-address": b.AdminAddress} {
+		host, port, err := net.SplitHostPort(addr)
+		if err != nil || host == "" || !isPort(port) {
+			return fmt.Errorf("--%s: %q is not host:port", flag, addr)
+		}
+		if flag == "egress-address" && net.ParseIP(host) == nil {
+			return fmt.Errorf("--%s: %q is not ip:port", flag, addr)
+		}
+	}
+	return nil
+}
+
+// grpc is the bootstrap of proxyless gRPC (gRFC A27), in the form that all
+// languages read: grpc-node needs the locality.
+func (b *bootstrap) grpc() any {
+	return map[string]any{
+		"xds_servers": []any{map[string]any{
+			"server_uri":      b.XDSAddr,
+			"channel_creds":   []any{map[string]any{"type": "insecure"}},
+			"server_features": []any{"xds_v3", "ignore_resource_deletion"},
+		}},
+		"node": map[string]any{
+			"id":       b.NodeID,
+			"metadata": map[string]any{"namespace": b.Namespace, "service": b.Service},
+			"locality": map[string]any{"region": b.Region, "zone": b.Zone, "sub_zone": b.SubZone},
+		},
+	}
+}
+
+func hostOf(addr string) (string, error) {
+	host, _, err := net.SplitHostPort(addr)
+	return host, err
+}
+
+func portOf(addr string) (string, error) {
+	_, port, err := net.SplitHostPort(addr)
+	return port, err
+}

@@ -1,0 +1,180 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"strconv"
+	"strings"
+	"text/tabwriter"
+	"time"
+
+	"github.com/spf13/cobra"
+	"gopkg.in/yaml.v3"
+
+	"polestar/web"
+)
+
+// table turns the items of a kind into rows.
+type table struct {
+	header string
+	rows   func(items json.RawMessage) ([][]any, error)
+}
+
+// kinds are what `polestar get` can show.
+var kinds = map[string]table{
+	"namespaces": {"NAME\tOWNER\tREVISION\tCREATED", rowsOf(func(n web.Namespace) []any {
+		return []any{n.Name, n.Owner, n.Revision, n.Created}
+	})},
+	"services": {"NAMESPACE\tNAME\tINSTANCES\tHEALTHY\tISOLATED\tREVISION", rowsOf(func(s web.Service) []any {
+		return []any{s.Namespace, s.Name, s.Instances, s.Healthy, s.Isolated, s.Revision}
+	})},
+	"instances": {"NAMESPACE\tSERVICE\tADDRESS\tWEIGHT\tHEALTHY\tISOLATED\tTTL\tVERSION\tREVISION\tID", rowsOf(func(i web.Instance) []any {
+		return []any{
+			i.Namespace, i.Service, fmt.Sprintf("%s:%d", i.Host, i.Port), i.Weight, i.Healthy, i.Isolated,
+			strconv.Itoa(int(i.TTL)) + "s", i.Version, i.Revision, i.ID,
+		}
+	})},
+	"clients": {"NODE\tVIEW\tPROTOCOL\tTYPE\tNAMES\tSENT\tACKED\tREFUSED\tSINCE", clientRows},
+}
+
+func rowsOf[T any](row func(T) []any) func(json.RawMessage) ([][]any, error) {
+	return func(raw json.RawMessage) ([][]any, error) {
+		var items []T
+		if err := json.Unmarshal(raw, &items); err != nil {
+			return nil, err
+		}
+		out := make([][]any, len(items))
+		for n, i := range items {
+			out[n] = row(i)
+		}
+		return out, nil
+	}
+}
+
+// clientRows has one row per client and type.
+func clientRows(raw json.RawMessage) ([][]any, error) {
+	var clients []web.Client
+	if err := json.Unmarshal(raw, &clients); err != nil {
+		return nil, err
+	}
+	var out [][]any
+	for _, c := range clients {
+		for _, t := range c.Types {
+			names := strconv.Itoa(t.Subscribed)
+			if t.Wildcard {
+				names = "*"
+			}
+			refused := t.Refused
+			if refused == "" {
+				refused = "-"
+			}
+			out = append(out, []any{c.Node, c.View, c.Protocol, t.Type, names, t.SentRevision, t.AckedRevision, refused, c.Since})
+		}
+	}
+	return out, nil
+}
+
+func getCommand() *cobra.Command {
+	var server, output, namespace, service string
+	cmd := &cobra.Command{
+		Use:       "get namespaces|services|instances|clients",
+		Short:     "Show what a running server knows",
+		Args:      cobra.MatchAll(cobra.ExactArgs(1), cobra.OnlyValidArgs),
+		ValidArgs: []string{"namespaces", "services", "instances", "clients"},
+		RunE: func(cmd *cobra.Command, args []string) error {
+			items, err := fetchAll(cmd.Context(), server, args[0], url.Values{"namespace": {namespace}, "service": {service}})
+			if err != nil {
+				return err
+			}
+			return show(cmd.OutOrStdout(), output, kinds[args[0]], items)
+		},
+	}
+	cmd.Flags().StringVar(&server, "server", "127.0.0.1:8090", "HTTP address of the server")
+	cmd.Flags().StringVarP(&output, "output", "o", "table", "table, json or yaml")
+	cmd.Flags().StringVar(&namespace, "namespace", "", "only this namespace")
+	cmd.Flags().StringVar(&service, "service", "", "only this service")
+	return cmd
+}
+
+// fetchAll reads all pages of a kind as one JSON array.
+func fetchAll(ctx context.Context, server, kind string, q url.Values) (json.RawMessage, error) {
+	client := &http.Client{Timeout: 10 * time.Second}
+	all := []json.RawMessage{}
+	q.Set("limit", "1000")
+	for {
+		q.Set("offset", strconv.Itoa(len(all)))
+		req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+server+"/api/v1/"+kind+"?"+q.Encode(), nil)
+		if err != nil {
+			return nil, fmt.Errorf("--server %q: %w", server, err)
+		}
+		items, total, err := fetchPage(client, req, kind)
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, items...)
+		if len(items) == 0 || len(all) >= total {
+			return json.Marshal(all)
+		}
+	}
+}
+
+func fetchPage(client *http.Client, req *http.Request, kind string) (items []json.RawMessage, total int, err error) {
+	res, err := client.Do(req)
+	if err != nil {
+		return nil, 0, fmt.Errorf("no answer from the server at %s: %w", req.URL.Host, err)
+	}
+	defer func() { _ = res.Body.Close() }()
+	body, err := io.ReadAll(res.Body)
+	if err != nil {
+		return nil, 0, err
+	}
+	if res.StatusCode != http.StatusOK {
+		return nil, 0, fmt.Errorf("the server at %s answered %s: %s", req.URL.Host, res.Status, strings.TrimSpace(string(body)))
+	}
+	var page map[string]json.RawMessage
+	if err := json.Unmarshal(body, &page); err != nil {
+		return nil, 0, fmt.Errorf("the server at %s answered no JSON: %w", req.URL.Host, err)
+	}
+	if err := json.Unmarshal(page[kind], &items); err != nil {
+		return nil, 0, err
+	}
+	return items, total, json.Unmarshal(page["total"], &total)
+}
+
+func show(w io.Writer, output string, t table, items json.RawMessage) error {
+	switch output {
+	case "table":
+		rows, err := t.rows(items)
+		if err != nil {
+			return err
+		}
+		tw := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+		if _, err := fmt.Fprintln(tw, t.header); err != nil {
+			return err
+		}
+		for _, r := range rows {
+			format := strings.TrimSuffix(strings.Repeat("%v\t", len(r)), "\t") + "\n"
+			if _, err := fmt.Fprintf(tw, format, r...); err != nil {
+				return err
+			}
+		}
+		return tw.Flush()
+	case "json", "yaml":
+		var v any
+		if err := json.Unmarshal(items, &v); err != nil {
+			return err
+		}
+		if output == "yaml" {
+			return yaml.NewEncoder(w).Encode(v)
+		}
+		enc := json.NewEncoder(w)
+		enc.SetIndent("", "  ")
+		return enc.Encode(v)
+	default:
+		return fmt.Errorf("--output: %q is none of table, json, yaml", output)
+	}
+}

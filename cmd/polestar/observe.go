@@ -1,0 +1,61 @@
+package main
+
+import (
+	"github.com/prometheus/client_golang/prometheus"
+
+	"polestar/naming/registry"
+	"polestar/web"
+	"polestar/xds/ads"
+)
+
+// clients turns the status of every xDS stream into the admin API's form.
+func (a *app) clients() []web.Client {
+	all := a.ads.Clients()
+	out := make([]web.Client, len(all))
+	for n, c := range all {
+		out[n] = web.Client{
+			Stream: c.ID, Node: c.NodeID, View: c.View, UserAgent: c.UserAgent, Peer: c.Peer, Protocol: "sotw", Since: web.Time(c.Since),
+			Types: make([]web.ClientType, len(c.Types)),
+		}
+		if c.Delta {
+			out[n].Protocol = "delta"
+		}
+		for k, t := range c.Types {
+			out[n].Types[k] = clientType(t)
+		}
+	}
+	return out
+}
+
+func clientType(t ads.TypeStatus) web.ClientType {
+	return web.ClientType{
+		Type: t.Type.String(), Wildcard: t.Wildcard, Subscribed: t.Names,
+		SentRevision: t.Sent.Revision, SentAt: web.Time(t.Sent.At),
+		AckedRevision: t.Acked.Revision, AckedAt: web.Time(t.Acked.At),
+		Refused: t.Refused.Reason, RefusedAt: web.Time(t.Refused.At),
+	}
+}
+
+// worldCollector shows what is registered as metrics, read when asked.
+type worldCollector struct{ registry *registry.Registry }
+
+var (
+	descRevision = prometheus.NewDesc("polestar_revision", "Newest revision that this node shows.", nil, nil)
+	descObjects  = prometheus.NewDesc("polestar_registered", "Registered objects.", []string{"kind"}, nil)
+)
+
+// Describe implements prometheus.Collector.
+func (worldCollector) Describe(ch chan<- *prometheus.Desc) {
+	ch <- descRevision
+	ch <- descObjects
+}
+
+// Collect implements prometheus.Collector.
+func (w worldCollector) Collect(ch chan<- prometheus.Metric) {
+	s := w.registry.Snapshot()
+	namespaces, services, instances, clients := s.Counts()
+	ch <- prometheus.MustNewConstMetric(descRevision, prometheus.GaugeValue, float64(s.Revision()))
+	for kind, n := range map[string]int{"namespace": namespaces, "service": services, "instance": instances, "client": clients} {
+		ch <- prometheus.MustNewConstMetric(descObjects, prometheus.GaugeValue, float64(n), kind)
+	}
+}
