@@ -1,0 +1,165 @@
+package polaris_test
+
+import (
+	"errors"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/polarismesh/specification/source/go/api/v1/service_manage"
+	"google.golang.org/grpc"
+	"google.golang.org/protobuf/reflect/protoreflect"
+	"google.golang.org/protobuf/reflect/protoregistry"
+	"google.golang.org/protobuf/types/dynamicpb"
+
+	"polestar/naming"
+)
+
+// methods walks v1.PolarisGRPC as the protocol describes it, so that a method
+// that is added one day is met here without being listed.
+func methods(t *testing.T) protoreflect.MethodDescriptors {
+	t.Helper()
+	d, err := protoregistry.GlobalFiles.FindDescriptorByName("v1.PolarisGRPC")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return d.(protoreflect.ServiceDescriptor).Methods()
+}
+
+// call makes one call of any method with an empty message, and returns the
+// code of the answer.
+func call(t *testing.T, d *door, m protoreflect.MethodDescriptor) uint32 {
+	t.Helper()
+	desc := &grpc.StreamDesc{ClientStreams: m.IsStreamingClient(), ServerStreams: m.IsStreamingServer()}
+	stream, err := d.conn.NewStream(t.Context(), desc, "/v1.PolarisGRPC/"+string(m.Name()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err = stream.SendMsg(dynamicpb.NewMessage(m.Input())); err != nil {
+		t.Fatal(err)
+	}
+	if err = stream.CloseSend(); err != nil {
+		t.Fatal(err)
+	}
+	out := dynamicpb.NewMessage(m.Output())
+	if err = stream.RecvMsg(out); err != nil {
+		t.Fatalf("%s: %v", m.Name(), err)
+	}
+	code := out.Get(m.Output().Fields().ByName("code")).Message()
+	return uint32(code.Get(code.Descriptor().Fields().ByName("value")).Uint())
+}
+
+func TestEveryMethodAsksForPermission(t *testing.T) {
+	d := open(t)
+	d.guard.refuse(errors.New("nobody may"))
+	all := methods(t)
+	if served := d.server.GetServiceInfo()["v1.PolarisGRPC"].Methods; all.Len() != len(served) || len(served) < 5 {
+		t.Fatalf("the walk meets %d methods, but %d are served", all.Len(), len(served))
+	}
+	actions := map[string]string{}
+	for n := range all.Len() {
+		m := all.Get(n)
+		d.guard.take()
+		if got := call(t, d, m); got != 401001 {
+			t.Errorf("%s answers %d to somebody who may do nothing, want 401001", m.Name(), got)
+		}
+		if asked := d.guard.take(); len(asked) != 1 {
+			t.Errorf("%s asked %v", m.Name(), asked)
+		} else {
+			actions[string(m.Name())] = string(asked[0].Action)
+		}
+	}
+	want := map[string]string{
+		"RegisterInstance": "register", "DeregisterInstance": "deregister", "Heartbeat": "heartbeat", "Discover": "discover", "ReportClient": "report",
+	}
+	if diff := cmp.Diff(want, actions); diff != "" {
+		t.Errorf("actions (-want +got):\n%s", diff)
+	}
+}
+
+func TestARefusalDoesNothingAndSaysWhy(t *testing.T) {
+	d := open(t)
+	in := checked(message("n", "a", 1), 5)
+	d.register(t, in)
+	was := d.backend.World().Revision()
+	d.guard.refuse(errors.New("team-b may not touch n/a"))
+
+	res, err := d.RegisterInstance(t.Context(), message("n", "a", 2))
+	wantCode(t, res, err, 401001)
+	if !strings.Contains(res.GetInfo().GetValue(), "team-b may not touch n/a") || res.GetInstance().GetPort().GetValue() != 2 {
+		t.Errorf("answer %v", res)
+	}
+	res, err = d.DeregisterInstance(t.Context(), in)
+	wantCode(t, res, err, 401001)
+	res, err = d.Heartbeat(t.Context(), in)
+	wantCode(t, res, err, 401001)
+	client, err := d.ReportClient(t.Context(), &service_manage.Client{Id: str("c"), Host: str("10.0.0.77")})
+	wantCode(t, client, err, 401001)
+	if client.GetClient().GetLocation() != nil {
+		t.Error("a refused client was located")
+	}
+	answer := d.discover(t).instances(t, "n", "a", "")
+	wantCode(t, answer, nil, 401001)
+	if len(answer.GetInstances()) != 0 || answer.GetService().GetRevision() != nil {
+		t.Errorf("a refused answer has data: %v", answer)
+	}
+	if got := d.backend.World().Revision(); got != was {
+		t.Errorf("a refused call wrote revision %d", got)
+	}
+}
+
+// A request that carries an id is judged by the instance that has it: names
+// beside the id prove nothing.
+func TestAnIDIsAuthorisedAsStored(t *testing.T) {
+	d := open(t)
+	victim := checked(message("n", "victim", 1), 5)
+	victim.Id = str("v")
+	d.register(t, victim)
+	d.guard.take()
+	lie := message("m", "mine", 1)
+	lie.Id = str("v")
+	free := message("m", "mine", 1)
+	free.Id = str("unknown")
+	for _, c := range []struct {
+		name string
+		in   *service_manage.Instance
+		want question
+	}{
+		{"stored id", lie, question{"heartbeat", resource("n", "victim")}},
+		{"id alone", &service_manage.Instance{Id: str("v")}, question{"heartbeat", resource("n", "victim")}},
+		{"unknown id", free, question{"heartbeat", resource("m", "mine")}},
+		{"unknown id alone", &service_manage.Instance{Id: str("unknown")}, question{"heartbeat", resource("", "")}},
+		{"place", message("m", "mine", 1), question{"heartbeat", resource("m", "mine")}},
+	} {
+		for _, action := range []string{"heartbeat", "deregister"} {
+			want := c.want
+			want.Action = "heartbeat"
+			d.guard.refuse(errors.New("only look"))
+			call := d.Heartbeat
+			if action == "deregister" {
+				call, want.Action = d.DeregisterInstance, "deregister"
+			}
+			res, err := call(t.Context(), c.in)
+			wantCode(t, res, err, 401001)
+			if diff := cmp.Diff([]question{want}, d.guard.take()); diff != "" {
+				t.Errorf("%s, %s (-want +got):\n%s", c.name, action, diff)
+			}
+		}
+	}
+}
+
+// Somebody may give an instance the id that belongs to the place of another
+// service. Whoever may remove from that service must not remove this one.
+func TestAPlaceOfOneServiceNeverHitsAnother(t *testing.T) {
+	d := open(t)
+	squatter := checked(message("m", "squat", 9), 5)
+	squatter.Id = str(naming.InstanceID(naming.ServiceKey{Namespace: "n", Name: "a"}, "", "10.0.0.1", 1))
+	id := d.register(t, squatter)
+	res, err := d.DeregisterInstance(t.Context(), message("n", "a", 1))
+	wantCode(t, res, err, 409000)
+	res, err = d.Heartbeat(t.Context(), message("n", "a", 1))
+	wantCode(t, res, err, 400202)
+	if d.backend.World().Instance(id) == nil {
+		t.Error("removed with the rights for another service")
+	}
+}
