@@ -160,6 +160,37 @@ func TestHeartbeat(t *testing.T) {
 	}
 }
 
+func TestDeregister(t *testing.T) {
+	r, s, _ := registrar(t)
+	in := registration()
+	in.ID = naming.InstanceID(stocks, "", "10.0.0.1", 8080) // squats on the id of a place of stocks
+	if _, err := r.Register(t.Context(), in); err != nil {
+		t.Fatal(err)
+	}
+	place := naming.Ref{Service: stocks, Host: "10.0.0.1", Port: ptr(uint32(8080))}
+	for _, c := range []struct {
+		name string
+		ref  naming.Ref
+		want naming.Outcome
+		kind naming.ErrorKind // 0: no error
+	}{
+		{"place of another service", place, 0, naming.Conflict},
+		{"id with another service", naming.Ref{ID: &in.ID, Service: stocks}, 0, naming.Conflict},
+		{"unknown id", naming.Ref{ID: ptr("x"), Service: stocks}, naming.Absent, 0},
+		{"id with its service", naming.Ref{ID: &in.ID, Service: orders}, naming.Deleted, 0},
+		{"again", naming.Ref{ID: &in.ID}, naming.Absent, 0},
+		{"place, nobody there", place, naming.Absent, 0},
+	} {
+		res, err := r.Deregister(t.Context(), c.ref, client)
+		if (err == nil) != (c.kind == 0) || err != nil && naming.KindOf(err) != c.kind || res.Outcome != c.want {
+			t.Errorf("%s: %+v, %v", c.name, res, err)
+		}
+	}
+	if len(s.instances) != 0 {
+		t.Error("something is left")
+	}
+}
+
 func TestModifyOfAnUnknownInstance(t *testing.T) {
 	r, _, _ := registrar(t)
 	if _, err := r.Modify(t.Context(), naming.Modify{ID: "x", Isolated: ptr(true)}); naming.KindOf(err) != naming.NotFound {

@@ -2,6 +2,7 @@ package registry_test
 
 import (
 	"fmt"
+	"runtime"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -126,5 +127,41 @@ func TestAFollowerNeverMissesAChange(t *testing.T) {
 	}
 	if looks > commits+2 {
 		t.Errorf("%d looks for %d commits: woken for nothing", looks, commits+1)
+	}
+}
+
+// A snapshot loaded after Take contains all that was taken, however narrow the
+// moment: each service here changes once, so nothing later makes up for a
+// look that came too early.
+func TestWhatWasTakenIsVisible(t *testing.T) {
+	p := newPair()
+	s := p.reg.Subscribe()
+	defer s.Close()
+	for range 64 { // others that are marked too make the moment wider
+		defer p.reg.Subscribe().Close()
+	}
+	const commits = 2000
+	missing := make(chan int)
+	go func() {
+		lost := 0
+		for seen := 0; seen < commits; {
+			dirty := s.Take()
+			w := p.reg.World()
+			for k := range dirty {
+				if w.Service(k) == nil {
+					lost++
+				}
+			}
+			if seen += len(dirty); len(dirty) == 0 {
+				runtime.Gosched()
+			}
+		}
+		missing <- lost
+	}()
+	for n := range commits {
+		p.do(t, put(key("n", fmt.Sprint(n)), fmt.Sprint(n), 1))
+	}
+	if lost := <-missing; lost != 0 {
+		t.Errorf("%d of %d changes were told before they were visible", lost, commits)
 	}
 }
