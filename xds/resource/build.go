@@ -2,12 +2,9 @@ package resource
 
 import (
 	"fmt"
+	"slices"
 
-	discoveryv3 "github.com/envoyproxy/go-control-plane/envoy/service/discovery/v3"
 	"google.golang.org/protobuf/proto"
-	"google.golang.org/protobuf/types/known/anypb"
-
-	"github.com/cespare/xxhash/v2"
 
 	"polestar/naming"
 )
@@ -41,14 +38,17 @@ func Build(w naming.World, key Key) (*Resource, []Problem, error) {
 		problems []Problem
 	)
 	switch {
+	case key.Type == Endpoints:
+		st := serviceNamed(w, key.Name)
+		if st == nil {
+			return nil, nil, nil
+		}
+		c, left := endpoints(st, key.Scope.Client)
+		r, err := encode(key, c, st.Revision)
+		return r, left, err
 	case key.Type == Cluster:
 		if st := serviceNamed(w, key.Name); st != nil {
 			m, revision = cluster(st.Service, key.Scope.Client), st.Service.Revision
-		}
-	case key.Type == Endpoints:
-		if st := serviceNamed(w, key.Name); st != nil {
-			m, problems = endpoints(st, key.Scope.Client)
-			revision = st.Revision
 		}
 	case key.Type == Listener && key.Scope.Client == GRPC:
 		if st := serviceOfTarget(w, key.Name); st != nil {
@@ -66,23 +66,12 @@ func Build(w naming.World, key Key) (*Resource, []Problem, error) {
 	if err := m.ValidateAll(); err != nil {
 		return nil, problems, fmt.Errorf("%s %q: %w", key.Type, key.Name, err)
 	}
-	r, err := encode(key, m, revision)
-	return r, problems, err
-}
-
-// encode makes the bytes that all streams share.
-func encode(key Key, m message, revision naming.Revision) (*Resource, error) {
-	value, err := proto.MarshalOptions{Deterministic: true}.Marshal(m)
+	c, err := contentOf(m)
 	if err != nil {
-		return nil, fmt.Errorf("%s %q: %w", key.Type, key.Name, err)
+		return nil, problems, fmt.Errorf("%s %q: %w", key.Type, key.Name, err)
 	}
-	r := &Resource{Name: key.Name, Version: fmt.Sprintf("%016x", xxhash.Sum64(value)), Revision: revision}
-	any := &anypb.Any{TypeUrl: key.Type.URL(), Value: value}
-	if r.Any, err = proto.Marshal(any); err != nil {
-		return nil, err
-	}
-	r.Delta, err = proto.Marshal(&discoveryv3.Resource{Name: key.Name, Version: r.Version, Resource: any})
-	return r, err
+	r, err := encode(key, c, revision)
+	return r, problems, err
 }
 
 // Names lists the members of a wildcard subscription, sorted. Proxyless gRPC
@@ -95,9 +84,10 @@ func Names(w naming.World, t Type, s Scope) []string {
 	case t == Cluster:
 		var out []string
 		for st := range w.Services("") {
-			out = append(out, st.Service.Key.String())
+			out = append(out, ClusterName(st.Service.Key))
 		}
-		return sorted(out)
+		slices.Sort(out)
+		return out
 	case t == Listener && s.EgressAddress != "":
 		return []string{EgressListener}
 	default:
@@ -110,7 +100,7 @@ func Names(w naming.World, t Type, s Scope) []string {
 // itself, else only its instances did. Listeners that name the service in
 // another form than its two canonical ones are not listed: see [ServicesOf].
 func Affected(key naming.ServiceKey, membership bool) []Ref {
-	name := key.String()
+	name := ClusterName(key)
 	if !membership {
 		return []Ref{{Endpoints, name}}
 	}

@@ -29,7 +29,7 @@ func overADS() *corev3.ConfigSource {
 // its endpoints: a changed cluster costs an Envoy its connection pools.
 func cluster(s *naming.Service, client Client) *clusterv3.Cluster {
 	c := &clusterv3.Cluster{
-		Name:                 s.Key.String(),
+		Name:                 ClusterName(s.Key),
 		ClusterDiscoveryType: &clusterv3.Cluster_Type{Type: clusterv3.Cluster_EDS},
 		EdsClusterConfig:     &clusterv3.Cluster_EdsClusterConfig{EdsConfig: overADS()},
 		LbPolicy:             clusterv3.Cluster_ROUND_ROBIN,
@@ -59,6 +59,7 @@ func cluster(s *naming.Service, client Client) *clusterv3.Cluster {
 		// A change of weight or health must not wait for others to join it.
 		UpdateMergeWindow: durationpb.New(0),
 	}
+	c.IgnoreHealthOnHostRemoval = true // what was deregistered goes at once
 	c.TypedExtensionProtocolOptions = map[string]*anypb.Any{
 		"envoy.extensions.upstreams.http.v3.HttpProtocolOptions": upstreamProtocol,
 	}

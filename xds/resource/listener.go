@@ -3,6 +3,7 @@ package resource
 import (
 	"time"
 
+	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
 	listenerv3 "github.com/envoyproxy/go-control-plane/envoy/config/listener/v3"
 	routev3 "github.com/envoyproxy/go-control-plane/envoy/config/route/v3"
 	routerv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/router/v3"
@@ -50,7 +51,7 @@ func apiListener(name string, s *naming.Service) *listenerv3.Listener {
 			RouteSpecifier: &hcmv3.HttpConnectionManager_RouteConfig{RouteConfig: &routev3.RouteConfiguration{
 				Name: name,
 				VirtualHosts: []*routev3.VirtualHost{{
-					Name: s.Key.String(), Domains: []string{"*"}, Routes: []*routev3.Route{routeTo(s, nil)},
+					Name: ClusterName(s.Key), Domains: []string{"*"}, Routes: []*routev3.Route{routeTo(s, nil)},
 				}},
 			}},
 			HttpFilters: routerFilter(),
@@ -65,8 +66,14 @@ func noTimeout(a *routev3.RouteAction) {
 	a.MaxStreamDuration = &routev3.RouteAction_MaxStreamDuration{GrpcTimeoutHeaderMax: durationpb.New(0)}
 }
 
+func address(host string, port uint32) *corev3.Address {
+	return &corev3.Address{Address: &corev3.Address_SocketAddress{SocketAddress: &corev3.SocketAddress{
+		Address: host, PortSpecifier: &corev3.SocketAddress_PortValue{PortValue: port},
+	}}}
+}
+
 func routeTo(s *naming.Service, set func(*routev3.RouteAction)) *routev3.Route {
-	action := &routev3.RouteAction{ClusterSpecifier: &routev3.RouteAction_Cluster{Cluster: s.Key.String()}}
+	action := &routev3.RouteAction{ClusterSpecifier: &routev3.RouteAction_Cluster{Cluster: ClusterName(s.Key)}}
 	if set != nil {
 		set(action)
 	}

@@ -7,21 +7,38 @@ import (
 	"polestar/naming"
 )
 
-// maxSplits bounds the work that one name from a client can cause.
-const maxSplits = 64
+// escapedSlash stands for a slash within a namespace. No name of a service or
+// namespace contains a percent sign.
+const escapedSlash = "%2F"
 
-// serviceNamed finds the service of a cluster name: namespace/service. Both
-// may contain slashes, so every split is tried, the first slash first.
+// ClusterName is the name of a service's cluster and of its load assignment:
+// namespace/service. Names of services may contain slashes and so may those of
+// namespaces; a slash in the namespace is escaped, so that two services never
+// share a name.
+func ClusterName(key naming.ServiceKey) string {
+	return strings.ReplaceAll(key.Namespace, "/", escapedSlash) + "/" + key.Name
+}
+
+// clusterKey is the inverse of [ClusterName]; false for what it never makes.
+func clusterKey(name string) (naming.ServiceKey, bool) {
+	if len(name) > maxTarget {
+		return naming.ServiceKey{}, false
+	}
+	namespace, service, ok := strings.Cut(name, "/")
+	key := naming.ServiceKey{Namespace: strings.ReplaceAll(namespace, escapedSlash, "/"), Name: service}
+	return key, ok && key.Namespace != "" && service != ""
+}
+
+// serviceNamed finds the service of a cluster name, nil when there is none.
 func serviceNamed(w naming.World, name string) *naming.ServiceState {
-	for _, key := range splits(name, '/', false) {
-		if st := w.Service(key); st != nil {
-			return st
-		}
+	if key, ok := clusterKey(name); ok {
+		return w.Service(key)
 	}
 	return nil
 }
 
-// serviceOfTarget finds the service that a gRPC target names.
+// serviceOfTarget finds the service that a gRPC target names, nil when there
+// is none.
 func serviceOfTarget(w naming.World, name string) *naming.ServiceState {
 	for _, key := range ServicesOf(name) {
 		if st := w.Service(key); st != nil {
@@ -31,16 +48,35 @@ func serviceOfTarget(w naming.World, name string) *naming.ServiceState {
 	return nil
 }
 
+// maxTarget is the longest name in bytes that can stand for a service: every
+// slash of the namespace escaped, and a port.
+const maxTarget = len(escapedSlash)*naming.MaxNamespace + 1 + naming.MaxService + len(":65535")
+
 // ServicesOf lists the services that a gRPC target may stand for, best first:
 // namespace/service, then service.namespace, each also without a port at the
-// end. Namespaces rarely have dots, so the last dot is tried first.
+// end. Both parts may contain the separator. Namespaces rarely do, so of
+// several cuts the one with the shortest namespace comes first.
+//
+// Whoever caches listeners by name rebuilds a name when one of these services
+// appears or disappears; [Affected] cannot list all names of a service.
 func ServicesOf(name string) []naming.ServiceKey {
-	out := append(splits(name, '/', false), splits(name, '.', true)...)
+	if len(name) > maxTarget {
+		return nil
+	}
+	out := targets(nil, name)
 	if at := strings.LastIndexByte(name, ':'); at > 0 && isPort(name[at+1:]) {
-		out = append(out, splits(name[:at], '/', false)...)
-		out = append(out, splits(name[:at], '.', true)...)
+		out = targets(out, name[:at])
 	}
 	return out
+}
+
+// targets adds the services that name stands for when it carries no port.
+func targets(out []naming.ServiceKey, name string) []naming.ServiceKey {
+	if key, ok := clusterKey(name); ok && strings.Contains(name, escapedSlash) {
+		out = append(out, key)
+	}
+	out = append(out, splits(name, '/', false)...)
+	return append(out, splits(name, '.', true)...)
 }
 
 func isPort(s string) bool {
@@ -51,11 +87,12 @@ func isPort(s string) bool {
 }
 
 // splits lists the keys that name stands for when it is cut at one of its
-// separators. last: the last separator first, and the service stands before it.
+// separators, the shortest namespace first. last: the service stands before
+// the separator. The bound on namespaces bounds their number, too.
 func splits(name string, separator byte, last bool) []naming.ServiceKey {
 	var out []naming.ServiceKey
-	for at := range len(name) {
-		if name[at] != separator || at == 0 || at == len(name)-1 {
+	for at := 1; at < len(name)-1; at++ {
+		if name[at] != separator {
 			continue
 		}
 		key := naming.ServiceKey{Namespace: name[:at], Name: name[at+1:]}
@@ -65,17 +102,9 @@ func splits(name string, separator byte, last bool) []naming.ServiceKey {
 		if len(key.Namespace) <= naming.MaxNamespace && len(key.Name) <= naming.MaxService {
 			out = append(out, key)
 		}
-		if len(out) == maxSplits {
-			break
-		}
 	}
 	if last {
 		slices.Reverse(out)
 	}
 	return out
-}
-
-func sorted(s []string) []string {
-	slices.Sort(s)
-	return s
 }

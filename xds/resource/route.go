@@ -48,7 +48,7 @@ func egressRoutes(w naming.World, own string) (*routev3.RouteConfiguration, []Pr
 	for _, st := range services {
 		if ds := domains[st.Service.Key]; len(ds) > 0 {
 			out.VirtualHosts = append(out.VirtualHosts, &routev3.VirtualHost{
-				Name: st.Service.Key.String(), Domains: ds, Routes: []*routev3.Route{routeTo(st.Service, noTimeout)},
+				Name: ClusterName(st.Service.Key), Domains: ds, Routes: []*routev3.Route{routeTo(st.Service, noTimeout)},
 			})
 		}
 	}

@@ -1,0 +1,156 @@
+package resource
+
+import (
+	"google.golang.org/protobuf/encoding/protowire"
+
+	"polestar/naming"
+)
+
+// A ClusterLoadAssignment is written by hand, field by field: an update of one
+// instance must not make an object for each of its ten thousand neighbours.
+// The bytes are those of the deterministic marshaller (tested), so versions do
+// not depend on how a resource was made.
+
+// locality is a group of endpoints that goes out as one LocalityLbEndpoints.
+type locality struct {
+	naming.Location
+	endpoints []endpoint // sorted by id
+	weight    uint32     // sum of theirs; never 0
+	size      int        // of the encoded LocalityLbEndpoints
+}
+
+// assignment measures a load assignment whose localities are complete.
+func assignment(cluster string, localities []locality, client Client) content {
+	w := writer{client: client}
+	size := field(len(cluster))
+	for n := range localities {
+		l := &localities[n]
+		l.size = field(locationSize(l.Location)) + field(numberSize(l.weight))
+		for e := range l.endpoints {
+			l.endpoints[e].size = w.measure(&l.endpoints[e]).total
+			l.size += field(l.endpoints[e].size)
+		}
+		size += field(l.size)
+	}
+	return content{size, func(b []byte) []byte {
+		b = text(b, 1, cluster) // ClusterLoadAssignment.cluster_name
+		for n := range localities {
+			b = w.locality(open(b, 2, localities[n].size), &localities[n]) // .endpoints
+		}
+		return b
+	}}
+}
+
+// writer appends the parts of an assignment.
+type writer struct {
+	client Client
+	pairs  []naming.Pair // scratch
+}
+
+func (w *writer) locality(b []byte, l *locality) []byte {
+	b = open(b, 1, locationSize(l.Location)) // LocalityLbEndpoints.locality; gRPC refuses one without
+	for n, s := range [...]string{l.Region, l.Zone, l.Campus} {
+		if s != "" {
+			b = text(b, protowire.Number(n+1), s)
+		}
+	}
+	for n := range l.endpoints {
+		b = w.endpoint(open(b, 2, l.endpoints[n].size), &l.endpoints[n]) // .lb_endpoints
+	}
+	return number(b, 3, l.weight) // .load_balancing_weight; gRPC ignores a locality without
+}
+
+// frame holds the lengths that the messages nested in an LbEndpoint announce.
+type frame struct{ socket, address, endpoint, fields, entry, metadata, total int }
+
+// subsetFilter is where load balancers look for an endpoint's metadata.
+const subsetFilter = "envoy.lb"
+
+func (w *writer) measure(e *endpoint) frame {
+	var f frame
+	f.socket = field(len(e.address)) + 1 + protowire.SizeVarint(uint64(e.port))
+	f.address = field(f.socket)
+	f.endpoint = field(f.address)
+	w.pairs = subset(w.pairs[:0], e.Instance, w.client)
+	for _, p := range w.pairs {
+		f.fields += field(pairSize(p))
+	}
+	f.entry = field(len(subsetFilter)) + field(f.fields)
+	f.metadata = field(f.entry)
+	f.total = field(f.endpoint) + 2 + field(f.metadata) + field(numberSize(e.weight))
+	return f
+}
+
+func (w *writer) endpoint(b []byte, e *endpoint) []byte {
+	f := w.measure(e)
+	b = open(b, 1, f.endpoint) // LbEndpoint.endpoint
+	b = open(b, 1, f.address)  // Endpoint.address
+	b = open(b, 1, f.socket)   // Address.socket_address
+	b = text(b, 2, e.address)  // SocketAddress.address
+	b = protowire.AppendVarint(protowire.AppendTag(b, 3, protowire.VarintType), uint64(e.port))
+
+	status := uint64(1) // HEALTHY
+	if !e.Healthy {
+		status = 2 // UNHEALTHY
+	}
+	b = protowire.AppendVarint(protowire.AppendTag(b, 2, protowire.VarintType), status) // LbEndpoint.health_status
+
+	b = open(b, 3, f.metadata)   // LbEndpoint.metadata
+	b = open(b, 1, f.entry)      // an entry of Metadata.filter_metadata
+	b = text(b, 1, subsetFilter) // its key
+	b = open(b, 2, f.fields)     // its value, a Struct
+	for _, p := range w.pairs {
+		b = open(b, 1, pairSize(p)) // an entry of Struct.fields
+		b = text(b, 1, p.Key)
+		b = text(open(b, 2, field(len(p.Value))), 3, p.Value) // Value.string_value
+	}
+	return number(b, 4, e.weight) // LbEndpoint.load_balancing_weight
+}
+
+// subset lists an endpoint's metadata sorted by key. The instance's own pairs
+// win over those that are made from its attributes.
+//
+// gRPC reads nothing but the key for consistent hashing (gRFC A76). It also
+// takes no message above 4 MiB, which the metadata of a large service would
+// exceed.
+func subset(out []naming.Pair, i *naming.Instance, client Client) []naming.Pair {
+	own := [...]naming.Pair{{Key: "hash_key", Value: i.ID}, {Key: "protocol", Value: i.Protocol}, {Key: "version", Value: i.Version}}
+	if client == GRPC {
+		if v, ok := i.Metadata.Get(own[0].Key); ok {
+			own[0].Value = v
+		}
+		return append(out, own[0])
+	}
+	rest := i.Metadata
+	for _, p := range own {
+		for len(rest) > 0 && rest[0].Key < p.Key {
+			out, rest = append(out, rest[0]), rest[1:]
+		}
+		if p.Value != "" && (len(rest) == 0 || rest[0].Key != p.Key) {
+			out = append(out, p)
+		}
+	}
+	return append(out, rest...)
+}
+
+// pairSize is the size of a map entry from a string to a Value that is one.
+func pairSize(p naming.Pair) int { return field(len(p.Key)) + field(field(len(p.Value))) }
+
+func locationSize(l naming.Location) int {
+	n := 0
+	for _, s := range [...]string{l.Region, l.Zone, l.Campus} {
+		if s != "" {
+			n += field(len(s))
+		}
+	}
+	return n
+}
+
+// numberSize is the size of a google.protobuf.UInt32Value; n is never 0.
+func numberSize(n uint32) int { return 1 + protowire.SizeVarint(uint64(n)) }
+
+// number appends a field that holds a google.protobuf.UInt32Value.
+func number(b []byte, field protowire.Number, n uint32) []byte {
+	b = open(b, field, numberSize(n))
+	return protowire.AppendVarint(protowire.AppendTag(b, 1, protowire.VarintType), uint64(n))
+}
