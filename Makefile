@@ -1,0 +1,46 @@
+# Two commands are enough: `make run` and `make test`.
+GO ?= go
+LINT = $(GO) tool -modfile=tools/go.mod golangci-lint
+
+.PHONY: build run test check lint unit e2e demo bench fuzz proto crash
+
+build: ## bin/polestar
+	CGO_ENABLED=0 $(GO) build -o bin/polestar ./cmd/polestar
+
+run: build ## the server on the embedded store in ./data
+	bin/polestar server --log-format console
+
+test: lint unit e2e ## everything; installs what it needs
+
+check: lint unit ## what a change needs before it is committed
+
+lint:
+	$(GO) vet ./...
+	$(LINT) run
+
+unit:
+	$(GO) test -race -timeout 10m ./...
+
+e2e: ## real Envoy, SDKs and gRPC clients
+	e2e/install.sh
+	cd e2e && $(GO) vet ./... && $(GO) test -count=1 -timeout 25m ./...
+
+demo: build ## traffic that follows registrations, in about a minute
+	e2e/install.sh
+	cd e2e && $(GO) run ./demo
+
+crash: ## 100 kills under load
+	cd e2e && POLESTAR_E2E_CRASH_ROUNDS=100 $(GO) test -count=1 -timeout 25m -run TestKillNineLosesNothing -v .
+
+bench: build ## figures of this machine; starts its own server
+	tools/bench.sh
+
+FUZZTIME ?= 20s
+fuzz: ## each fuzz target for FUZZTIME
+	@for p in $$($(GO) list ./...); do \
+		for f in $$($(GO) test -list '^Fuzz' $$p | grep '^Fuzz'); do \
+			echo "$$p $$f"; $(GO) test -run '^$$' -fuzz "^$$f$$" -fuzztime $(FUZZTIME) $$p || exit 1; \
+		done; done
+
+proto: ## regenerate proto/
+	cd proto && $(GO) tool -modfile=../tools/go.mod buf lint && $(GO) tool -modfile=../tools/go.mod buf generate
