@@ -50,7 +50,7 @@ func Binary(dir, pkg string) (string, error) {
 		}
 		binDir = tmp
 	}
-	path := filepath.Join(binDir, filepath.Base(pkg))
+	path := filepath.Join(binDir, filepath.Base(filepath.Join(dir, pkg)))
 	cmd := exec.Command("go", "build", "-o", path, pkg) //nolint:gosec // our own packages
 	cmd.Dir = filepath.Join(Root(), dir)
 	if out, err := cmd.CombinedOutput(); err != nil {
