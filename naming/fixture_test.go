@@ -113,12 +113,10 @@ func (b beats) Beat(id string) bool {
 	return true
 }
 
-func ptr[T any](v T) *T { return &v }
-
 // registration is a valid one with every field within its bounds.
 func registration() naming.Registration {
 	return naming.Registration{
-		Service: naming.ServiceKey{Namespace: "default", Name: "orders"}, Host: "10.0.0.1", Port: ptr(uint32(8080)),
+		Service: naming.ServiceKey{Namespace: "default", Name: "orders"}, Host: "10.0.0.1", Port: new(uint32(8080)),
 	}
 }
 

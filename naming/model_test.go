@@ -94,7 +94,7 @@ func word(r naming.Result) string {
 }
 
 func drawFlag(t *rapid.T, label string) *bool {
-	return rapid.SampledFrom([]*bool{nil, ptr(false), ptr(true)}).Draw(t, label)
+	return rapid.SampledFrom([]*bool{nil, new(false), new(true)}).Draw(t, label)
 }
 
 // drawWrite draws from a world small enough that writes meet.
@@ -111,7 +111,7 @@ func drawWrite(t *rapid.T) naming.Write {
 	case 3:
 		w := &naming.Modify{ID: id, Isolated: drawFlag(t, "isolated")}
 		if rapid.Bool().Draw(t, "weigh") {
-			w.Weight = ptr(rapid.Uint32Range(0, 2).Draw(t, "weight"))
+			w.Weight = new(rapid.Uint32Range(0, 2).Draw(t, "weight"))
 		}
 		return w
 	default:

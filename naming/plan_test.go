@@ -212,8 +212,8 @@ func TestPlan(t *testing.T) {
 			name:   "an operator's changes",
 			before: group(put("a")),
 			writes: group(
-				&naming.Modify{ID: "a"}, &naming.Modify{ID: "a", Isolated: ptr(true)}, &naming.Modify{ID: "a", Weight: ptr(uint32(0))},
-				&naming.Modify{ID: "a", Healthy: ptr(false)}, &naming.Modify{ID: "x", Healthy: ptr(false)},
+				&naming.Modify{ID: "a"}, &naming.Modify{ID: "a", Isolated: new(true)}, &naming.Modify{ID: "a", Weight: new(uint32(0))},
+				&naming.Modify{ID: "a", Healthy: new(false)}, &naming.Modify{ID: "x", Healthy: new(false)},
 			),
 			changes: []string{"~instance a", "~instance a", "~instance a"},
 			outcomes: []outcome{

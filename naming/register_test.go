@@ -18,8 +18,8 @@ func (p places) Locate(ip string) naming.Location { return p[ip] }
 func TestRegisterStoresWhatWasSent(t *testing.T) {
 	r, s, _ := registrar(t)
 	in := naming.Registration{
-		ID: "i", Service: orders, Host: " h ", Port: ptr(uint32(1)), VpcID: "v", Protocol: "p", Version: "1", LogicSet: "l",
-		Priority: 4294967295, Weight: ptr(uint32(0)), Healthy: ptr(false), Isolated: ptr(true), HealthCheck: true, TTL: 7,
+		ID: "i", Service: orders, Host: " h ", Port: new(uint32(1)), VpcID: "v", Protocol: "p", Version: "1", LogicSet: "l",
+		Priority: 4294967295, Weight: new(uint32(0)), Healthy: new(false), Isolated: new(true), HealthCheck: true, TTL: 7,
 		Location: naming.Location{Region: "r", Zone: "z", Campus: "c"}, Metadata: map[string]string{"k": "v"}, Actor: client,
 	}
 	if _, err := r.Register(t.Context(), in); err != nil {
@@ -124,16 +124,16 @@ func TestHeartbeat(t *testing.T) {
 	}
 	b[beating.Instance.ID] = 0
 	still := registration()
-	still.ID, still.Port = "still", ptr(uint32(1))
+	still.ID, still.Port = "still", new(uint32(1))
 	if _, err = r.Register(t.Context(), still); err != nil {
 		t.Fatal(err)
 	}
 	fresh := in
-	fresh.ID, fresh.Port = "fresh", ptr(uint32(2)) // its lease has not started yet
+	fresh.ID, fresh.Port = "fresh", new(uint32(2)) // its lease has not started yet
 	if _, err = r.Register(t.Context(), fresh); err != nil {
 		t.Fatal(err)
 	}
-	place := naming.Ref{Service: orders, Host: "10.0.0.1", Port: ptr(uint32(8080))}
+	place := naming.Ref{Service: orders, Host: "10.0.0.1", Port: new(uint32(8080))}
 	for _, c := range []struct {
 		name  string
 		ref   naming.Ref
@@ -144,10 +144,10 @@ func TestHeartbeat(t *testing.T) {
 		{"by id", naming.Ref{ID: &beating.Instance.ID}, 0, 2},
 		{"by id and its service", naming.Ref{ID: &beating.Instance.ID, Service: orders}, 0, 3},
 		{"by id and another service", naming.Ref{ID: &beating.Instance.ID, Service: stocks}, naming.NotFound, 3},
-		{"unknown id", naming.Ref{ID: ptr("x")}, naming.NotFound, 3},
-		{"unknown place", naming.Ref{Service: orders, Host: "10.0.0.1", Port: ptr(uint32(3))}, naming.NotFound, 3},
-		{"without health check", naming.Ref{ID: ptr("still")}, naming.NoHealthCheck, 3},
-		{"lease not started yet", naming.Ref{ID: ptr("fresh")}, 0, 3},
+		{"unknown id", naming.Ref{ID: new("x")}, naming.NotFound, 3},
+		{"unknown place", naming.Ref{Service: orders, Host: "10.0.0.1", Port: new(uint32(3))}, naming.NotFound, 3},
+		{"without health check", naming.Ref{ID: new("still")}, naming.NoHealthCheck, 3},
+		{"lease not started yet", naming.Ref{ID: new("fresh")}, 0, 3},
 		{"place without port", naming.Ref{Service: orders, Host: "10.0.0.1"}, naming.Invalid, 3},
 	} {
 		i, err := r.Heartbeat(t.Context(), c.ref)
@@ -167,7 +167,7 @@ func TestDeregister(t *testing.T) {
 	if _, err := r.Register(t.Context(), in); err != nil {
 		t.Fatal(err)
 	}
-	place := naming.Ref{Service: stocks, Host: "10.0.0.1", Port: ptr(uint32(8080))}
+	place := naming.Ref{Service: stocks, Host: "10.0.0.1", Port: new(uint32(8080))}
 	for _, c := range []struct {
 		name string
 		ref  naming.Ref
@@ -176,7 +176,7 @@ func TestDeregister(t *testing.T) {
 	}{
 		{"place of another service", place, 0, naming.Conflict},
 		{"id with another service", naming.Ref{ID: &in.ID, Service: stocks}, 0, naming.Conflict},
-		{"unknown id", naming.Ref{ID: ptr("x"), Service: stocks}, naming.Absent, 0},
+		{"unknown id", naming.Ref{ID: new("x"), Service: stocks}, naming.Absent, 0},
 		{"id with its service", naming.Ref{ID: &in.ID, Service: orders}, naming.Deleted, 0},
 		{"again", naming.Ref{ID: &in.ID}, naming.Absent, 0},
 		{"place, nobody there", place, naming.Absent, 0},
@@ -193,7 +193,7 @@ func TestDeregister(t *testing.T) {
 
 func TestModifyOfAnUnknownInstance(t *testing.T) {
 	r, _, _ := registrar(t)
-	if _, err := r.Modify(t.Context(), naming.Modify{ID: "x", Isolated: ptr(true)}); naming.KindOf(err) != naming.NotFound {
+	if _, err := r.Modify(t.Context(), naming.Modify{ID: "x", Isolated: new(true)}); naming.KindOf(err) != naming.NotFound {
 		t.Errorf("error %v, want NotFound", err)
 	}
 	in := registration()
@@ -201,7 +201,7 @@ func TestModifyOfAnUnknownInstance(t *testing.T) {
 	if _, err := r.Register(t.Context(), in); err != nil {
 		t.Fatal(err)
 	}
-	res, err := r.Modify(t.Context(), naming.Modify{ID: "x", Isolated: ptr(true)})
+	res, err := r.Modify(t.Context(), naming.Modify{ID: "x", Isolated: new(true)})
 	if err != nil || res.Outcome != naming.Updated || !res.Instance.Isolated {
 		t.Errorf("%+v, %v", res, err)
 	}
@@ -219,7 +219,7 @@ func TestErrorsOfTheWriterReachTheCaller(t *testing.T) {
 	s, b := newShelf(), beats{}
 	r := naming.NewRegistrar(naming.Config{}, naming.Deps{Writer: failing{full}, World: s, Beats: b})
 	_, e1 := r.Register(t.Context(), registration())
-	_, e2 := r.Deregister(t.Context(), naming.Ref{ID: ptr("x")}, client)
+	_, e2 := r.Deregister(t.Context(), naming.Ref{ID: new("x")}, client)
 	_, e3 := r.Modify(t.Context(), naming.Modify{ID: "x"})
 	_, e4 := r.ReportClient(t.Context(), naming.Client{ID: "c"}, client)
 	for n, err := range []error{e1, e2, e3, e4} {

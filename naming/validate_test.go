@@ -3,6 +3,7 @@ package naming_test
 import (
 	"errors"
 	"fmt"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -26,7 +27,7 @@ func set(f func(*naming.Registration, string), v string) func(*naming.Registrati
 func text(field string, most int, f func(*naming.Registration, string)) bound {
 	return bound{
 		name: fmt.Sprintf("%s has at most %d characters", field, most), field: field,
-		words: []string{fmt.Sprint(most), fmt.Sprint(most + 1)},
+		words: []string{strconv.Itoa(most), strconv.Itoa(most + 1)},
 		good:  set(f, strings.Repeat("ü", most)), bad: set(f, strings.Repeat("ü", most+1)),
 	}
 }
@@ -67,7 +68,7 @@ func pairs(n int) func(*naming.Registration) {
 	return func(r *naming.Registration) {
 		r.Metadata = map[string]string{}
 		for i := range n {
-			r.Metadata[fmt.Sprint(i)] = ""
+			r.Metadata[strconv.Itoa(i)] = ""
 		}
 	}
 }
@@ -138,7 +139,7 @@ func TestEveryBoundOfARegistration(t *testing.T) {
 				t.Errorf("just inside the bound: %v", err)
 			}
 			in = registration()
-			in.Port = ptr(uint32(8081))
+			in.Port = new(uint32(8081))
 			b.bad(&in)
 			was := s.head
 			_, err := r.Register(t.Context(), in)
@@ -207,7 +208,7 @@ func TestFirstViolationDecides(t *testing.T) {
 	in.Host, in.Port = "", nil
 	in.ID = strings.Repeat("i", 129)
 	in.Location = naming.Location{Region: "\x01", Zone: "\x01", Campus: "\x01"}
-	in.VpcID, in.HealthCheck, in.TTL, in.Weight = "\x01", true, 3601, ptr(uint32(65536))
+	in.VpcID, in.HealthCheck, in.TTL, in.Weight = "\x01", true, 3601, new(uint32(65536))
 	in.Protocol, in.Version, in.LogicSet = "\x01", "\x01", "\x01"
 	in.Metadata = map[string]string{"": "", "\x01": "", "b": "\x01"}
 	for _, step := range []struct {
@@ -224,7 +225,7 @@ func TestFirstViolationDecides(t *testing.T) {
 		{"service", func() { in.Service.Name = "s" }},
 		{"namespace", func() { in.Service.Namespace = "n" }},
 		{"host", func() { in.Host = "h" }},
-		{"port", func() { in.Port = ptr(uint32(1)) }},
+		{"port", func() { in.Port = new(uint32(1)) }},
 		{"health_check.heartbeat.ttl", func() { in.TTL = 0 }},
 		{"vpc_id", func() { in.VpcID = "" }},
 		{"location.region", func() { in.Location.Region = "" }},
@@ -288,7 +289,7 @@ func TestBoundsOfOtherRequests(t *testing.T) {
 			"client zone", "location.zone", "128",
 			client(naming.Client{Location: naming.Location{Zone: long(128)}}), client(naming.Client{Location: naming.Location{Zone: long(129)}}),
 		},
-		{"operator's weight", "weight", "65535", modify(naming.Modify{Weight: ptr(uint32(65535))}), modify(naming.Modify{Weight: ptr(uint32(65536))})},
+		{"operator's weight", "weight", "65535", modify(naming.Modify{Weight: new(uint32(65535))}), modify(naming.Modify{Weight: new(uint32(65536))})},
 		{"operator's reason", "reason", "512", modify(naming.Modify{Reason: long(512)}), modify(naming.Modify{Reason: long(513)})},
 		{"operator's reason is text", "reason", "UTF-8", modify(naming.Modify{Reason: "why"}), modify(naming.Modify{Reason: "\xff"})},
 		{"id to modify", "id", "128", nil, modify(naming.Modify{ID: long(128)})},

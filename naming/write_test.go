@@ -11,7 +11,7 @@ import (
 func TestIsolationSurvivesARegistrationThatDoesNotNameIt(t *testing.T) {
 	s := newShelf()
 	s.apply(t, put("a"))
-	s.apply(t, &naming.Modify{ID: "a", Isolated: ptr(true)})
+	s.apply(t, &naming.Modify{ID: "a", Isolated: new(true)})
 	isolated := func(v *bool) bool {
 		s.apply(t, put("a", func(w *naming.Register) { w.Isolated, w.Instance.Weight = v, w.Instance.Weight+1 }))
 		s.apply(t, put("a", func(w *naming.Register) { w.Isolated = v }))
@@ -20,10 +20,10 @@ func TestIsolationSurvivesARegistrationThatDoesNotNameIt(t *testing.T) {
 	if !isolated(nil) {
 		t.Error("a registration without isolate cleared the operator's isolation")
 	}
-	if isolated(ptr(false)) {
+	if isolated(new(false)) {
 		t.Error("isolate=false was ignored")
 	}
-	if isolated(nil) || !isolated(ptr(true)) {
+	if isolated(nil) || !isolated(new(true)) {
 		t.Error("isolate is not what was asked for last")
 	}
 	s.apply(t, gone("a"))
@@ -39,7 +39,7 @@ func TestHealthOfARegistration(t *testing.T) {
 		name string
 		sent *bool
 		want bool
-	}{{"not sent", nil, true}, {"false", ptr(false), false}, {"not sent again", nil, true}, {"true", ptr(true), true}} {
+	}{{"not sent", nil, true}, {"false", new(false), false}, {"not sent again", nil, true}, {"true", new(true), true}} {
 		s.apply(t, put("a", ttl, func(w *naming.Register) { w.Healthy = c.sent }))
 		if s.instances["a"].Healthy != c.want {
 			t.Errorf("%s: healthy = %v, want %v", c.name, !c.want, c.want)
@@ -77,7 +77,7 @@ func TestChangesSayWhoAndWhy(t *testing.T) {
 	for _, w := range []naming.Write{
 		put("a", ttl), put("a", weight(1), ttl),
 		&naming.SetHealth{ID: "a", Cause: naming.CauseLease},
-		&naming.Modify{ID: "a", Weight: ptr(uint32(3)), Actor: operator, Cause: naming.CauseOperator, Reason: "drain"},
+		&naming.Modify{ID: "a", Weight: new(uint32(3)), Actor: operator, Cause: naming.CauseOperator, Reason: "drain"},
 		&naming.Deregister{ID: "a", Actor: operator, Cause: naming.CauseOperator, Reason: "gone"},
 		&naming.PutClient{Client: naming.Client{ID: "c"}, Actor: client},
 	} {
@@ -120,7 +120,7 @@ func TestPlanLeavesTheStoredValuesAlone(t *testing.T) {
 	s.apply(t, put("a", ttl))
 	kept := s.instances["a"]
 	copied := *kept
-	s.apply(t, put("a", ttl, weight(9)), &naming.SetHealth{ID: "a"}, &naming.Modify{ID: "a", Isolated: ptr(true)}, gone("a"))
+	s.apply(t, put("a", ttl, weight(9)), &naming.SetHealth{ID: "a"}, &naming.Modify{ID: "a", Isolated: new(true)}, gone("a"))
 	if diff := cmp.Diff(copied, *kept); diff != "" {
 		t.Errorf("an immutable value was changed (-was +is):\n%s", diff)
 	}

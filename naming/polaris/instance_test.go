@@ -2,7 +2,7 @@ package polaris_test
 
 import (
 	"errors"
-	"fmt"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -21,7 +21,7 @@ func TestCodesOfAWrongRegistration(t *testing.T) {
 	long := func(n int) string { return strings.Repeat("x", n) }
 	many := map[string]string{}
 	for n := range 65 {
-		many[fmt.Sprint(n)] = ""
+		many[strconv.Itoa(n)] = ""
 	}
 	type in = service_manage.Instance
 	for _, c := range []struct {

@@ -1,7 +1,7 @@
 package polaris_test
 
 import (
-	"fmt"
+	"strconv"
 	"testing"
 	"time"
 
@@ -232,7 +232,7 @@ func TestServiceAttributesAreShown(t *testing.T) {
 	svc := func(n int) *naming.Service {
 		return &naming.Service{
 			ID: "id", Key: naming.ServiceKey{Namespace: "n", Name: "a"}, Metadata: naming.Metadata{{Key: "k", Value: "v"}},
-			Business: "shop", Department: "d", Ports: "80", Comment: fmt.Sprint(n), Owner: "o",
+			Business: "shop", Department: "d", Ports: "80", Comment: strconv.Itoa(n), Owner: "o",
 		}
 	}
 	apply := func(rev naming.Revision, n int) {

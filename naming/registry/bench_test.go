@@ -3,6 +3,7 @@ package registry_test
 import (
 	"fmt"
 	"runtime"
+	"strings"
 	"testing"
 
 	"polestar/naming"
@@ -17,9 +18,9 @@ func instance(k naming.ServiceKey, n int) *naming.Instance {
 		m[fmt.Sprintf("label-%d", p)] = fmt.Sprintf("value-%d-%d", p, n%100)
 	}
 	return &naming.Instance{
-		ID: naming.InstanceID(k, "", host, 8080), Service: naming.ServiceKey{Namespace: fmt.Sprint(k.Namespace), Name: fmt.Sprint(k.Name)},
-		Host: host, Port: 8080, Protocol: fmt.Sprint("gr", "pc"), Version: fmt.Sprint("1.", n%3), Weight: 100, Healthy: true, TTL: 5,
-		Location: naming.Location{Region: fmt.Sprint("reg", "ion"), Zone: fmt.Sprint("zone-", n%3)}, Metadata: naming.NewMetadata(m),
+		ID: naming.InstanceID(k, "", host, 8080), Service: naming.ServiceKey{Namespace: strings.Clone(k.Namespace), Name: strings.Clone(k.Name)},
+		Host: host, Port: 8080, Protocol: strings.Clone("grpc"), Version: fmt.Sprint("1.", n%3), Weight: 100, Healthy: true, TTL: 5,
+		Location: naming.Location{Region: strings.Clone("region"), Zone: fmt.Sprint("zone-", n%3)}, Metadata: naming.NewMetadata(m),
 	}
 }
 

@@ -3,6 +3,7 @@ package registry_test
 import (
 	"fmt"
 	"slices"
+	"strconv"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -15,13 +16,13 @@ import (
 func drawWrite(t *rapid.T) naming.Write {
 	n := rapid.IntRange(0, 9).Draw(t, "id")
 	// An id has one service, except a few that move between two.
-	k := key("n", fmt.Sprint(n%3))
-	id := fmt.Sprint(n)
+	k := key("n", strconv.Itoa(n%3))
+	id := strconv.Itoa(n)
 	switch rapid.IntRange(0, 5).Draw(t, "kind") {
 	case 0, 1:
 		return &naming.Deregister{ID: id}
 	case 2:
-		return &naming.Modify{ID: id, Isolated: ptr(rapid.Bool().Draw(t, "isolated"))}
+		return &naming.Modify{ID: id, Isolated: new(rapid.Bool().Draw(t, "isolated"))}
 	default:
 		if n > 6 && rapid.Bool().Draw(t, "moved") {
 			k = key("m", "other")

@@ -2,6 +2,7 @@ package registry_test
 
 import (
 	"fmt"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -183,7 +184,7 @@ func TestServicesWalksOneNamespace(t *testing.T) {
 func TestSnapshotsNeverChange(t *testing.T) {
 	p := newPair()
 	for n := range 50 {
-		p.do(t, put(key("n", fmt.Sprint(n%5)), fmt.Sprint(n), 1))
+		p.do(t, put(key("n", strconv.Itoa(n%5)), strconv.Itoa(n), 1))
 	}
 	old := p.reg.Snapshot()
 	picture := func(w naming.World) (out []string) {
@@ -222,14 +223,14 @@ func TestSnapshotsNeverChange(t *testing.T) {
 		})
 	}
 	for n := range 300 {
-		k := key("n", fmt.Sprint(n%7))
+		k := key("n", strconv.Itoa(n%7))
 		switch n % 3 {
 		case 0:
 			p.do(t, put(k, fmt.Sprint("x", n), 1))
 		case 1:
-			p.do(t, &naming.Deregister{ID: fmt.Sprint(n % 50)})
+			p.do(t, &naming.Deregister{ID: strconv.Itoa(n % 50)})
 		default:
-			p.do(t, &naming.Modify{ID: fmt.Sprint(n % 50), Weight: ptr(uint32(n))})
+			p.do(t, &naming.Modify{ID: strconv.Itoa(n % 50), Weight: new(uint32(n))})
 		}
 	}
 	close(stop)
@@ -238,5 +239,3 @@ func TestSnapshotsNeverChange(t *testing.T) {
 		t.Errorf("the old snapshot changed (-was +is):\n%s", diff)
 	}
 }
-
-func ptr[T any](v T) *T { return &v }

@@ -3,6 +3,7 @@ package registry_test
 import (
 	"fmt"
 	"runtime"
+	"strconv"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -110,7 +111,7 @@ func TestAFollowerNeverMissesAChange(t *testing.T) {
 	}()
 	const commits = 2000
 	for n := range commits {
-		k := key("n", fmt.Sprint(n%17))
+		k := key("n", strconv.Itoa(n%17))
 		p.do(t, put(k, fmt.Sprint(n%17, "-", n%5), uint32(n)))
 	}
 	p.do(t, put(key("n", last), last, 1))
@@ -159,7 +160,7 @@ func TestWhatWasTakenIsVisible(t *testing.T) {
 		missing <- lost
 	}()
 	for n := range commits {
-		p.do(t, put(key("n", fmt.Sprint(n)), fmt.Sprint(n), 1))
+		p.do(t, put(key("n", strconv.Itoa(n)), strconv.Itoa(n), 1))
 	}
 	if lost := <-missing; lost != 0 {
 		t.Errorf("%d of %d changes were told before they were visible", lost, commits)
