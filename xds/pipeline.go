@@ -5,6 +5,7 @@ import (
 	"maps"
 	"slices"
 	"sync"
+	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"go.uber.org/zap"
@@ -49,17 +50,32 @@ func (p *Pipeline) Cache() *cache.Cache { return p.cache }
 // Revision is the newest published revision.
 func (p *Pipeline) Revision() uint64 { return uint64(p.Registry.World().Revision()) }
 
-// Run follows the registry until ctx ends.
+// maxRest bounds how long the pipeline rests after a rebuild.
+const maxRest = 100 * time.Millisecond
+
+// Run follows the registry until ctx ends. After a rebuild it rests for as
+// long as that took: a change of endpoints takes microseconds and delays
+// nothing, while thousands of new services in a row, each of which touches the
+// one table of routes, gather into few rebuilds.
 func (p *Pipeline) Run(ctx context.Context) error {
 	sub := p.Registry.Subscribe()
 	defer sub.Close()
+	rest := time.NewTimer(0)
+	defer rest.Stop()
 	for {
 		select {
 		case <-ctx.Done():
 			return nil
-		case <-sub.Wake():
-			p.refresh(sub.Take())
+		case <-rest.C:
 		}
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-sub.Wake():
+		}
+		began := time.Now()
+		p.refresh(sub.Take())
+		rest.Reset(min(time.Since(began), maxRest))
 	}
 }
 

@@ -84,7 +84,7 @@ func newApp(cfg Config, log *zap.Logger) (*app, error) {
 // buildDoors makes the three doors.
 func (a *app) buildDoors() (err error) {
 	registrar := naming.NewRegistrar(naming.Config{AutoCreate: a.cfg.AutoCreate}, naming.Deps{
-		Writer: writer{a.batch}, World: a.registry, Beats: a.leases,
+		Writer: a.writer(), World: a.registry, Beats: a.leases,
 	})
 	if a.polaris, err = grpcserver.New(a.cfg.Polaris, a.metrics, a.log); err != nil {
 		return err

@@ -17,9 +17,6 @@ import (
 // stopMargin is what a part may need beyond the drain timeout to stop.
 const stopMargin = 2 * time.Second
 
-// flipTimeout bounds one change of health that a lease asks for.
-const flipTimeout = 10 * time.Second
-
 // commit is what happens to one group of writes: durable, then visible, then
 // known to the leases; only then are the callers answered.
 func (a *app) commit(ctx context.Context, writes []naming.Write) ([]naming.Result, error) {
@@ -56,13 +53,11 @@ func (a *app) track(ch *naming.Change) {
 
 // flip writes the health that a lease asks for.
 func (a *app) flip(ctx context.Context, id string, healthy bool) error {
-	ctx, cancel := context.WithTimeout(ctx, flipTimeout)
-	defer cancel()
 	cause := naming.CauseLease
 	if healthy {
 		cause = naming.CauseBeat
 	}
-	res, err := writer{a.batch}.Do(ctx, &naming.SetHealth{ID: id, Healthy: healthy, Cause: cause})
+	res, err := a.writer().Do(ctx, &naming.SetHealth{ID: id, Healthy: healthy, Cause: cause})
 	if err == nil {
 		err = res.Err
 	}
@@ -82,10 +77,16 @@ func load(ctx context.Context, from store.Loader, into *registry.Registry) error
 // writer puts writes into the batch and names its refusals as naming does.
 type writer struct {
 	batch *batch.Batcher[naming.Write, naming.Result]
+	// most bounds every write: a store that hangs must not hang its callers.
+	most time.Duration
 }
+
+func (a *app) writer() writer { return writer{a.batch, a.cfg.Batch.CommitTimeout} }
 
 // Do implements naming.Writer.
 func (w writer) Do(ctx context.Context, wr naming.Write) (naming.Result, error) {
+	ctx, cancel := context.WithTimeout(ctx, w.most)
+	defer cancel()
 	res, err := w.batch.Do(ctx, wr)
 	if err == nil {
 		return res, nil

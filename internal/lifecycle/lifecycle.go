@@ -99,8 +99,15 @@ func (r running) stop(ctx context.Context, timeout time.Duration) error {
 		}
 	}
 	if r.Stop != nil {
-		if err := r.Stop(ctx); err != nil {
-			errs = append(errs, fmt.Errorf("%s: %w", r.Name, err))
+		stopped := make(chan error, 1)
+		go func() { stopped <- r.Stop(ctx) }() // left behind when it overruns: the process ends
+		select {
+		case err := <-stopped:
+			if err != nil {
+				errs = append(errs, fmt.Errorf("%s: %w", r.Name, err))
+			}
+		case <-ctx.Done():
+			errs = append(errs, fmt.Errorf("the stop of %s did not end within %s", r.Name, timeout))
 		}
 	}
 	return errors.Join(errs...)

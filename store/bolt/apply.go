@@ -37,14 +37,24 @@ func (s *Store) Apply(ctx context.Context, writes []naming.Write) (naming.Commit
 		return none, nil, notDone(err)
 	}
 	if err := tx.Commit(); err != nil {
-		// The last sync may or may not have reached the disk. Until the file is
-		// opened anew nobody can say, so nothing more is written to it.
-		s.broken.Store(&naming.Error{
-			Kind: naming.StoreFailed, Msg: "the store failed to sync and takes no writes until the server restarts", Err: err,
-		})
-		return none, nil, &naming.Error{Kind: naming.OutcomeUnknown, Msg: "outcome unknown; a retry is safe", Err: err}
+		return none, nil, s.failedCommit(ctx, commit.Revision, err)
 	}
 	return commit, results, nil
+}
+
+// failedCommit finds out what a failed commit left behind. Data pages are
+// written first and the page that makes them count last, so a commit that the
+// file does not show (a full disk, mostly) was not done, and the next one may
+// work. One that it shows was written and perhaps not synced: until the file is
+// opened anew nobody can say, so nothing more is written to it.
+func (s *Store) failedCommit(ctx context.Context, rev naming.Revision, err error) error {
+	if head, headErr := s.Head(context.WithoutCancel(ctx)); headErr == nil && head < rev {
+		return notDone(err)
+	}
+	s.broken.Store(&naming.Error{
+		Kind: naming.StoreFailed, Msg: "the store failed to sync and takes no writes until the server restarts", Err: err,
+	})
+	return &naming.Error{Kind: naming.OutcomeUnknown, Msg: "outcome unknown; a retry is safe", Err: err}
 }
 
 func notDone(err error) error {
