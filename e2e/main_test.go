@@ -29,7 +29,12 @@ type caller func(n int) harness.Counts
 // backends.
 func onlyFrom(t *testing.T, call caller, names ...string) {
 	t.Helper()
-	harness.Wait(t, soon, func() error {
+	within(t, soon, call, names...)
+}
+
+func within(t *testing.T, most time.Duration, call caller, names ...string) {
+	t.Helper()
+	harness.Wait(t, most, func() error {
 		c := call(12 * len(names))
 		if c.Errors > 0 {
 			return fmt.Errorf("%d of the requests failed: %s", c.Errors, c.Last)
@@ -58,7 +63,7 @@ func split(t *testing.T, call caller, a string, share float64) {
 		if c.Errors > 0 {
 			return fmt.Errorf("%d requests failed: %s", c.Errors, c.Last)
 		}
-		if got := float64(c.By[a]) / n; math.Abs(got-share) > bound {
+		if got := float64(c.By[a]) / float64(c.Total()); math.Abs(got-share) > bound {
 			return fmt.Errorf("%s got %.3f of the traffic, want %.3f ± %.3f", a, got, share, bound)
 		}
 		return nil

@@ -8,6 +8,7 @@ import (
 	"io"
 	"os"
 	"os/exec"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -21,11 +22,14 @@ type Child struct {
 	in     io.WriteCloser
 	out    chan string
 	exited chan struct{}
+
+	mu sync.Mutex // held from a line to its answer
 }
 
-// NewChild starts a driver.
-func NewChild(env []string, name string, args ...string) (*Child, error) {
+// NewChild starts a driver in dir, where SDKs leave files.
+func NewChild(dir string, env []string, name string, args ...string) (*Child, error) {
 	c := &Child{Log: &Log{}, out: make(chan string, 16), exited: make(chan struct{}), cmd: exec.Command(name, args...)}
+	c.cmd.Dir = dir
 	c.cmd.Env = append(os.Environ(), env...)
 	c.cmd.Stderr = c.Log
 	c.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
@@ -57,7 +61,7 @@ func NewChild(env []string, name string, args ...string) (*Child, error) {
 // StartChild starts a driver that ends with the test.
 func StartChild(t testing.TB, env []string, name string, args ...string) *Child {
 	t.Helper()
-	c, err := NewChild(env, name, args...)
+	c, err := NewChild(t.TempDir(), env, name, args...)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -79,8 +83,10 @@ func (c *Child) Kill() {
 }
 
 // Do sends a line and reads the answer into v. An "error" in the answer is an
-// error.
+// error. Several goroutines may call it; their lines wait for each other.
 func (c *Child) Do(line string, v any) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
 	if _, err := fmt.Fprintln(c.in, line); err != nil {
 		return err
 	}

@@ -3,6 +3,7 @@ package harness
 import (
 	"context"
 	"fmt"
+	"sync"
 	"testing"
 	"time"
 
@@ -128,4 +129,29 @@ func (r *Registrar) Instances(service string) ([]*service_manage.Instance, error
 	default:
 		return nil, fmt.Errorf("code %d: %s", code, res.GetInfo().GetValue())
 	}
+}
+
+// Beat sends heartbeats for an instance until stop is called or the test ends.
+// A beat that fails is not repeated: the next one comes soon.
+func (r *Registrar) Beat(t testing.TB, i *service_manage.Instance, every time.Duration) (stop func()) {
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		tick := time.NewTicker(every)
+		defer tick.Stop()
+		for {
+			call, cancelCall := context.WithTimeout(ctx, every)
+			_, _ = r.Heartbeat(call, i)
+			cancelCall()
+			select {
+			case <-ctx.Done():
+				return
+			case <-tick.C:
+			}
+		}
+	}()
+	stop = sync.OnceFunc(func() { cancel(); <-done })
+	t.Cleanup(stop)
+	return stop
 }
