@@ -31,6 +31,7 @@ type full struct {
 
 	sent     []*resource.Resource // in the newest response, sorted by name; shared, never modified
 	accepted []*resource.Resource // in the newest accepted one
+	ghosts   map[string]struct{}  // refused since then: the client may have an older form, of an earlier stream
 }
 
 func newFull(t resource.Type, src Source, legacy bool) *full {
@@ -119,16 +120,16 @@ func (f *full) forget() {
 	if f.wildcard {
 		return
 	}
-	keep := func(list []*resource.Resource) []*resource.Resource {
-		var out []*resource.Resource
-		for _, r := range list {
-			if _, ok := f.names[r.Name]; ok {
-				out = append(out, r)
-			}
-		}
-		return out
+	f.sent, f.accepted = f.subscribed(f.sent), f.subscribed(f.accepted)
+}
+
+// subscribed returns the part of a list that is still subscribed.
+func (f *full) subscribed(list []*resource.Resource) []*resource.Resource {
+	dropped := func(r *resource.Resource) bool { _, ok := f.names[r.Name]; return !ok }
+	if f.wildcard || !slices.ContainsFunc(list, dropped) {
+		return list
 	}
-	f.sent, f.accepted = keep(f.sent), keep(f.accepted)
+	return slices.DeleteFunc(slices.Clone(list), dropped)
 }
 
 func (f *full) changed(names map[string]struct{}) {
@@ -139,18 +140,20 @@ func (f *full) changed(names map[string]struct{}) {
 }
 
 func (f *full) settle(sent *flight, accepted bool) error {
-	if accepted {
-		f.accepted = sent.list
+	if accepted || len(sent.forms) == 0 {
+		// A refusal of what the client has accepted before is taken for an
+		// answer: saying it again would not help.
+		f.accepted, f.ghosts = f.subscribed(sent.list), nil
 		f.quarantine.accept(sent.forms)
 		return nil
 	}
-	if len(sent.forms) == 0 {
-		// Nothing in it that the client has not accepted before: saying it
-		// again would not help.
-		f.accepted = sent.list
-		return nil
-	}
 	f.sent, f.again = f.accepted, true
+	if f.ghosts == nil {
+		f.ghosts = map[string]struct{}{}
+	}
+	for _, form := range sent.forms {
+		f.ghosts[form.name] = struct{}{}
+	}
 	if sent.trial || len(sent.forms) == 1 {
 		return f.quarantine.refuse(sent.forms)
 	}
@@ -165,6 +168,9 @@ func (f *full) removing() bool { return f.gone }
 
 func (f *full) news() bool {
 	for name := range f.due {
+		if _, named := f.names[name]; !named && !f.wildcard {
+			continue
+		}
 		if _, ok := find(f.sent, name); !ok && f.src.Get(f.typ, name) != nil {
 			return true
 		}
@@ -225,7 +231,7 @@ func (f *full) add(held bool) *draft {
 		}
 	}
 	f.tried = false
-	f.due, f.again, f.gone = nil, false, len(removed) > 0
+	f.due, f.again, f.gone = nil, false, len(removed) > 0 || f.haunted(want)
 	if !fresh {
 		return nil
 	}
@@ -237,7 +243,7 @@ func (f *full) add(held bool) *draft {
 	} else {
 		f.gone = false
 	}
-	d := f.draft(want, changed, len(removed) > 0)
+	d := f.draft(want, changed, len(removed) > 0 || len(f.ghosts) > 0)
 	d.missing = f.missing(want)
 	f.answer = false
 	return d
@@ -320,10 +326,22 @@ func (f *full) remove() *draft {
 		f.again = true // news came meanwhile; they go first
 		return nil
 	}
-	if len(removed) == 0 {
+	if len(removed) == 0 && !f.haunted(want) {
 		return nil
 	}
 	return f.draft(want, nil, true)
+}
+
+// haunted reports whether something that the client may have, although it
+// accepted no form of it on this stream, does not exist any more.
+func (f *full) haunted(want []*resource.Resource) bool {
+	for name := range f.ghosts {
+		_, named := f.names[name]
+		if _, ok := find(want, name); !ok && (named || f.wildcard) && f.src.Get(f.typ, name) == nil {
+			return true
+		}
+	}
+	return false
 }
 
 func (f *full) describe(s *TypeStatus) {

@@ -172,9 +172,10 @@ func (m *Machine) Request(now time.Time, r Request) (Verdict, error) {
 	f := ch.base()
 	first := !f.active
 	f.active = true
-	// xDS: SotW requests are complete, so an outdated one says nothing that
-	// its successor does not say. In delta only the verdict is void.
-	if f.nonce != "" && r.Nonce != f.nonce && !m.delta {
+	// xDS: a SotW request with an outdated nonce is not answered. While a
+	// response is in flight that goes without saying, and its names are taken:
+	// a name given up and asked for again must be sent again.
+	if f.nonce != "" && r.Nonce != f.nonce && f.flight == nil && !m.delta {
 		return Verdict{}, nil
 	}
 	var v Verdict

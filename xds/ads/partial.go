@@ -328,6 +328,7 @@ func (p *partial) include(d *draft, r *resource.Resource) {
 	s := p.names[r.Name]
 	s.sent, s.told, s.live = r.Version, false, true
 	p.names[r.Name] = s
+	delete(p.due, r.Name)
 	d.resources = append(d.resources, r)
 	d.flight.forms = append(d.flight.forms, form{r.Name, r.Version})
 }

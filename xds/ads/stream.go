@@ -95,12 +95,7 @@ func (st *stream) run(ctx context.Context) error {
 			if err := st.handle(m); err != nil {
 				return err
 			}
-		case <-st.watcher.Wake():
-			st.mu.Lock()
-			if st.machine != nil {
-				st.machine.Changed(st.watcher.Take())
-			}
-			st.mu.Unlock()
+		case <-st.watcher.Wake(): // flush takes what changed
 		case <-again.C:
 		}
 	}
@@ -192,6 +187,7 @@ func (st *stream) flush(ctx context.Context) error {
 		st.mu.Lock()
 		var r *Response
 		if st.machine != nil {
+			st.machine.Changed(st.watcher.Take())
 			r = st.machine.Next(time.Now())
 		}
 		st.mu.Unlock()
