@@ -51,7 +51,7 @@ type Store interface {
 	Close() error
 }
 
-// ErrCompacted: the change log no longer reaches back to the revision asked for.
+// ErrCompacted says that the change log no longer reaches back to the revision asked for.
 var ErrCompacted = &naming.Error{
 	Kind: naming.NotFound, Field: "revision", Msg: "the change log does not reach back that far; load again",
 }

@@ -132,7 +132,9 @@ func (s *Server) Serve(ctx context.Context) error {
 	if err := s.http.Shutdown(bounded); err != nil {
 		_ = s.http.Close() // a profile may still run; it is not worth waiting for
 	}
-	<-served
+	if err := <-served; !errors.Is(err, http.ErrServerClosed) {
+		return err
+	}
 	return nil
 }
 

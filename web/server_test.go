@@ -20,7 +20,9 @@ func door(t *testing.T, ready bool) *Server {
 	r := registry.New()
 	i := &naming.Instance{ID: "i1", Service: naming.ServiceKey{Namespace: "ns", Name: "svc"}, Host: "10.0.0.1", Port: 80, Healthy: true, Weight: 7}
 	err := r.Apply(naming.Commit{Revision: 1, Changes: []naming.Change{
-		{After: &naming.Namespace{Name: "ns"}}, {After: &naming.Service{Key: i.Service}}, {After: i},
+		{After: &naming.Namespace{Name: "ns"}},
+		{After: &naming.Service{Key: i.Service}},
+		{After: i},
 		{After: &naming.Service{Key: naming.ServiceKey{Namespace: "other", Name: "svc"}}},
 	}})
 	if err != nil {

@@ -5,13 +5,12 @@ import (
 	"net"
 	"sync/atomic"
 
+	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
+	"github.com/polarismesh/specification/source/go/api/v1/service_manage"
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
 	"go.uber.org/zap"
 	"google.golang.org/grpc"
-
-	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
-	"github.com/polarismesh/specification/source/go/api/v1/service_manage"
 
 	"polestar/auth"
 	"polestar/batch"
@@ -61,7 +60,7 @@ func runServer(ctx context.Context, cfg Config, log *zap.Logger) error {
 // newApp builds the parts; it opens and starts nothing.
 func newApp(cfg Config, log *zap.Logger) (*app, error) {
 	a := &app{cfg: cfg, log: log, metrics: prometheus.NewRegistry(), registry: registry.New()}
-	a.metrics.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}), worldCollector{a.registry}) //nolint:forbidigo // our own registry, nobody else's
+	a.metrics.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}), worldCollector{a.registry})
 	var err error
 	if a.leases, err = health.New(cfg.Lease, health.Deps{Flip: a.flip, Metrics: a.metrics, Log: log.Named("leases")}); err != nil {
 		return nil, err

@@ -176,7 +176,7 @@ func TestRestartSendsOnlyDifferences(t *testing.T) {
 	ask := &discoveryv3.DeltaDiscoveryRequest{
 		Node: envoyNode, TypeUrl: resource.Endpoints.URL(), ResourceNamesSubscribe: []string{"default/cart"},
 	}
-	if err := stream.Send(ask); err != nil {
+	if err = stream.Send(ask); err != nil {
 		t.Fatal(err)
 	}
 	res, err := stream.Recv()
@@ -194,7 +194,7 @@ func TestRestartSendsOnlyDifferences(t *testing.T) {
 		t.Fatal(err)
 	}
 	ask.InitialResourceVersions = map[string]string{"default/cart": version}
-	if err := stream.Send(ask); err != nil {
+	if err = stream.Send(ask); err != nil {
 		t.Fatal(err)
 	}
 	// Only when the server has seen the subscription does the change follow it.
@@ -206,13 +206,13 @@ func TestRestartSendsOnlyDifferences(t *testing.T) {
 		t.Fatal(err)
 	}
 	var cla endpointv3.ClusterLoadAssignment
-	if err := res.GetResources()[0].GetResource().UnmarshalTo(&cla); err != nil {
+	if err = res.GetResources()[0].GetResource().UnmarshalTo(&cla); err != nil {
 		t.Fatal(err)
 	}
 	if got := weightIn(t, &cla); got != 6 {
 		t.Errorf("the first response after the reconnect has weight %d: unchanged content was sent again", got)
 	}
-	if err := stream.CloseSend(); err != nil {
+	if err = stream.CloseSend(); err != nil {
 		t.Fatal(err)
 	}
 }

@@ -135,8 +135,7 @@ func (s *Server) Serve(ctx context.Context) error {
 		s.grpc.Stop()
 		<-graceful
 	}
-	<-served
-	return nil
+	return <-served // nil after a stop
 }
 
 // Close closes the port of a door that never served.

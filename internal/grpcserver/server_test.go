@@ -27,7 +27,7 @@ func start(t *testing.T, cfg Config, extra ...grpc.ServerOption) (*Server, *grpc
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := s.Listen(t.Context()); err != nil {
+	if err = s.Listen(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	ctx, cancel := context.WithCancel(context.Background())

@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"go.uber.org/zap"
@@ -35,29 +36,29 @@ type running struct {
 func Run(ctx context.Context, log *zap.Logger, stopTimeout time.Duration, parts []Component) error {
 	var started []running
 	failed := make(chan error, len(parts))
-	err := func() error {
-		for _, c := range parts {
-			if ctx.Err() != nil {
-				return nil // asked to stop while starting: no failure
-			}
-			if c.Start != nil {
-				if err := c.Start(ctx); err != nil {
-					return fmt.Errorf("%s: %w", c.Name, err)
-				}
-			}
-			started = append(started, launch(context.WithoutCancel(ctx), c, failed))
+	var err error
+	for _, c := range parts {
+		if ctx.Err() != nil {
+			break // asked to stop while starting is no failure
 		}
+		if c.Start != nil {
+			if err = c.Start(ctx); err != nil {
+				err = fmt.Errorf("%s: %w", c.Name, err)
+				break
+			}
+		}
+		started = append(started, launch(context.WithoutCancel(ctx), c, failed))
+	}
+	if err == nil {
 		select {
 		case <-ctx.Done():
-			return nil
-		case err := <-failed:
-			return err
+		case err = <-failed:
 		}
-	}()
+	}
 	log.Info("stopping", zap.Error(err))
 	errs := []error{err}
-	for n := len(started) - 1; n >= 0; n-- {
-		errs = append(errs, started[n].stop(context.WithoutCancel(ctx), stopTimeout))
+	for _, r := range slices.Backward(started) {
+		errs = append(errs, r.stop(context.WithoutCancel(ctx), stopTimeout))
 	}
 	return errors.Join(errs...)
 }

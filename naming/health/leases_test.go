@@ -257,7 +257,9 @@ func TestRunGivesFullTime(t *testing.T) {
 		time.Sleep(10 * time.Second)
 		j.expect("a false 1m3.25s")
 		cancel()
-		<-done
+		if err := <-done; err != nil {
+			t.Error(err)
+		}
 	})
 }
 

@@ -111,7 +111,7 @@ func TestBackupIsAStore(t *testing.T) {
 		t.Fatal(err)
 	}
 	dir := t.TempDir()
-	f, err := os.Create(filepath.Join(dir, File))
+	f, err := os.Create(filepath.Join(dir, File)) //nolint:gosec // a directory of the test
 	if err != nil {
 		t.Fatal(err)
 	}

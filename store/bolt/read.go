@@ -62,9 +62,9 @@ func (s *Store) Since(ctx context.Context, after naming.Revision, limit int) (ou
 			if naming.Revision(number(k)) != next {
 				return store.ErrCompacted
 			}
-			commit, err := codec.DecodeCommit(next, v)
-			if err != nil {
-				return fmt.Errorf("change log, revision %d: %w", next, err)
+			commit, bad := codec.DecodeCommit(next, v)
+			if bad != nil {
+				return fmt.Errorf("change log, revision %d: %w", next, bad)
 			}
 			out = append(out, commit)
 			next++

@@ -38,10 +38,12 @@ func New(bounds store.LogBounds) *Store {
 // view implements naming.View on the maps.
 type view struct{ *Store }
 
-func (v view) Namespace(name string) (*naming.Namespace, error)       { return v.namespaces[name], nil }
+func (v view) Namespace(name string) (*naming.Namespace, error) { return v.namespaces[name], nil }
+
 func (v view) Service(key naming.ServiceKey) (*naming.Service, error) { return v.services[key], nil }
-func (v view) Instance(id string) (*naming.Instance, error)           { return v.instances[id], nil }
-func (v view) Client(id string) (*naming.Client, error)               { return v.clients[id], nil }
+
+func (v view) Instance(id string) (*naming.Instance, error) { return v.instances[id], nil }
+func (v view) Client(id string) (*naming.Client, error)     { return v.clients[id], nil }
 
 // Apply implements store.Writer.
 func (s *Store) Apply(ctx context.Context, writes []naming.Write) (naming.Commit, []naming.Result, error) {

@@ -1,6 +1,7 @@
 package node
 
 import (
+	"errors"
 	"fmt"
 	"net/netip"
 	"strings"
@@ -47,7 +48,7 @@ func Parse(n *corev3.Node) (*View, error) {
 		v.UserAgent += "/" + ver
 	}
 	if v.ID == "" {
-		return nil, fmt.Errorf("node.id: must not be empty")
+		return nil, errors.New("node.id: must not be empty")
 	}
 	if strings.HasPrefix(n.GetUserAgentName(), "gRPC") {
 		v.Client = resource.GRPC
