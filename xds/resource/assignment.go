@@ -8,8 +8,9 @@ import (
 
 // A ClusterLoadAssignment is written by hand, field by field: an update of one
 // instance must not make an object for each of its ten thousand neighbours.
-// The bytes are those of the deterministic marshaller (tested), so versions do
-// not depend on how a resource was made.
+// Fields go out in the order of their numbers, which is the canonical encoding;
+// a test holds the result to what the protobuf library makes of an assignment
+// that is built from objects.
 
 // locality is a group of endpoints that goes out as one LocalityLbEndpoints.
 type locality struct {

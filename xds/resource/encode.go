@@ -15,7 +15,7 @@ import (
 // content is a message that can be written by itself: its length in bytes, and
 // a function that appends exactly that many.
 type content struct {
-	size   int
+	size  int
 	write func([]byte) []byte
 }
 

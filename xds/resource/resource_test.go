@@ -3,8 +3,6 @@ package resource
 import (
 	"fmt"
 	"math/rand/v2"
-	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -14,7 +12,6 @@ import (
 	listenerv3 "github.com/envoyproxy/go-control-plane/envoy/config/listener/v3"
 	routev3 "github.com/envoyproxy/go-control-plane/envoy/config/route/v3"
 	"github.com/google/go-cmp/cmp"
-	"google.golang.org/protobuf/encoding/protojson"
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/anypb"
 	"pgregory.net/rapid"
@@ -22,8 +19,6 @@ import (
 	"polestar/naming"
 	"polestar/naming/registry"
 )
-
-var update = os.Getenv("UPDATE_GOLDEN") != ""
 
 // world publishes instances, in the order given.
 func world(t testing.TB, instances ...naming.Instance) naming.World {
@@ -95,50 +90,6 @@ func build(t testing.TB, w naming.World, key Key) (proto.Message, []Problem) {
 	return decode(t, r), problems
 }
 
-// TestGolden shows the whole form of every resource; UPDATE_GOLDEN=1 rewrites.
-func TestGolden(t *testing.T) {
-	w := world(t,
-		inst("default/cart", 1, in("r1", "z1", "c1"), func(i *naming.Instance) {
-			i.Version, i.Protocol, i.Metadata = "1.0", "grpc", naming.NewMetadata(map[string]string{"env": "prod", "canary": "no"})
-		}),
-		inst("default/cart", 2, in("r1", "z1", "c1"), weight(300)), inst("default/cart", 3, in("r1", "z2", ""), sick),
-		inst("default/cart", 4, isolated), inst("default/cart", 5, weight(0)), inst("shop/cart", 1), inst("default/empty", 0, host("")),
-	)
-	envoy := Scope{Client: Envoy, Namespace: "default", EgressAddress: "127.0.0.1", EgressPort: 15001}
-	grpc := Scope{Client: GRPC}
-	for _, key := range []Key{
-		{Cluster, envoy.For(Cluster), "default/cart"}, {Endpoints, envoy.For(Endpoints), "default/cart"},
-		{Endpoints, envoy.For(Endpoints), "default/empty"}, {Listener, envoy.For(Listener), "egress"}, {Route, envoy.For(Route), "egress"},
-		{Cluster, grpc, "default/cart"}, {Endpoints, grpc, "default/cart"}, {Listener, grpc, "cart.default"},
-	} {
-		name := fmt.Sprintf("%s-%s-%s", [...]string{"envoy", "grpc"}[key.Scope.Client], key.Type, strings.ReplaceAll(key.Name, "/", "-"))
-		t.Run(name, func(t *testing.T) {
-			m, _ := build(t, w, key)
-			raw, err := protojson.Marshal(m)
-			if err != nil {
-				t.Fatal(err)
-			}
-			file := filepath.Join("testdata", name+".json")
-			if update {
-				if err := os.WriteFile(file, []byte(protojson.Format(m)+"\n"), 0o644); err != nil { //nolint:gosec // a test file
-					t.Fatal(err)
-				}
-			}
-			golden, err := os.ReadFile(file)
-			if err != nil {
-				t.Fatal(err)
-			}
-			want := m.ProtoReflect().New().Interface()
-			if err := protojson.Unmarshal(golden, want); err != nil {
-				t.Fatal(err)
-			}
-			if !proto.Equal(want, m) {
-				t.Errorf("differs from %s:\n%s", file, raw)
-			}
-		})
-	}
-}
-
 // held is an endpoint as a client holds it.
 func held(cla *endpointv3.ClusterLoadAssignment) map[string]string {
 	out := map[string]string{}
@@ -160,28 +111,40 @@ func TestEndpoints(t *testing.T) {
 		problems  int
 	}{
 		"isolated and weight 0 are left out, unhealthy is marked": {
-			Envoy, []naming.Instance{inst("d/s", 1), inst("d/s", 2, sick), inst("d/s", 3, isolated), inst("d/s", 4, weight(0))},
-			map[string]string{"10.0.0.1": " w100 of 200 HEALTHY", "10.0.0.2": " w100 of 200 UNHEALTHY"}, 0,
+			Envoy,
+			[]naming.Instance{inst("d/s", 1), inst("d/s", 2, sick), inst("d/s", 3, isolated), inst("d/s", 4, weight(0))},
+			map[string]string{"10.0.0.1": " w100 of 200 HEALTHY", "10.0.0.2": " w100 of 200 UNHEALTHY"},
+			0,
 		},
 		"a host name is reported, its neighbours are served": {
-			Envoy, []naming.Instance{inst("d/s", 1), inst("d/s", 2, host("db.internal"))},
-			map[string]string{"10.0.0.1": " w100 of 100 HEALTHY"}, 1,
+			Envoy,
+			[]naming.Instance{inst("d/s", 1), inst("d/s", 2, host("db.internal"))},
+			map[string]string{"10.0.0.1": " w100 of 100 HEALTHY"},
+			1,
 		},
 		"one address twice: the healthy one stays": {
-			Envoy, []naming.Instance{inst("d/s", 1, sick), inst("d/s", 2, host("10.0.0.1")), inst("d/s", 3, host("::ffff:10.0.0.1"))},
-			map[string]string{"10.0.0.1": " w100 of 100 HEALTHY"}, 2,
+			Envoy,
+			[]naming.Instance{inst("d/s", 1, sick), inst("d/s", 2, host("10.0.0.1")), inst("d/s", 3, host("::ffff:10.0.0.1"))},
+			map[string]string{"10.0.0.1": " w100 of 100 HEALTHY"},
+			2,
 		},
 		"IPv6": {
-			GRPC, []naming.Instance{inst("d/s", 1, host("2001:DB8::0:1"))},
-			map[string]string{"2001:db8::1": " w100 of 100 HEALTHY"}, 0,
+			GRPC,
+			[]naming.Instance{inst("d/s", 1, host("2001:DB8::0:1"))},
+			map[string]string{"2001:db8::1": " w100 of 100 HEALTHY"},
+			0,
 		},
 		"gRPC: a locality for each weight, the common one keeps its name": {
-			GRPC, []naming.Instance{inst("d/s", 1, in("", "", "c")), inst("d/s", 2, in("", "", "c")), inst("d/s", 3, in("", "", "c"), weight(300))},
-			map[string]string{"10.0.0.1": "c w100 of 200 HEALTHY", "10.0.0.2": "c w100 of 200 HEALTHY", "10.0.0.3": "c~w300 w300 of 300 HEALTHY"}, 0,
+			GRPC,
+			[]naming.Instance{inst("d/s", 1, in("", "", "c")), inst("d/s", 2, in("", "", "c")), inst("d/s", 3, in("", "", "c"), weight(300))},
+			map[string]string{"10.0.0.1": "c w100 of 200 HEALTHY", "10.0.0.2": "c w100 of 200 HEALTHY", "10.0.0.3": "c~w300 w300 of 300 HEALTHY"},
+			0,
 		},
 		"gRPC: a campus that is called like a weight": {
-			GRPC, []naming.Instance{inst("d/s", 1), inst("d/s", 2, weight(5)), inst("d/s", 3, in("", "", "~w5"))},
-			map[string]string{"10.0.0.1": "~w100 w100 of 100 HEALTHY", "10.0.0.2": " w5 of 5 HEALTHY", "10.0.0.3": "~w5 w100 of 100 HEALTHY"}, 0,
+			GRPC,
+			[]naming.Instance{inst("d/s", 1), inst("d/s", 2, weight(5)), inst("d/s", 3, in("", "", "~w5"))},
+			map[string]string{"10.0.0.1": "~w100 w100 of 100 HEALTHY", "10.0.0.2": " w5 of 5 HEALTHY", "10.0.0.3": "~w5 w100 of 100 HEALTHY"},
+			0,
 		},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -15,7 +15,8 @@ import (
 //
 // Domains are compared without case, and one domain twice makes an Envoy
 // refuse all routes. So each domain goes to the service that was there first;
-// full names before short ones. A service that gets none is reported.
+// full names before short ones. A service that gets none is reported, and so is
+// one whose name Envoy cannot read as a host.
 func egressRoutes(w naming.World, own string) (*routev3.RouteConfiguration, []Problem) {
 	services := slices.Collect(w.Services(""))
 	slices.SortFunc(services, func(a, b *naming.ServiceState) int {
@@ -28,13 +29,21 @@ func egressRoutes(w naming.World, own string) (*routev3.RouteConfiguration, []Pr
 		domain = strings.ToLower(domain)
 		if by, no := taken[domain]; no {
 			problems = append(problems, Problem{
-				Service: key.String(), Reason: "the domain " + domain + " belongs to " + by.String() + ", which was there first",
+				Service: key.String(), Reason: "the domain " + domain + " leads to " + by.String() +
+					": full names come before short ones, older services before newer ones",
 			})
 			return
 		}
 		taken[domain] = key
 		domains[key] = append(domains[key], domain)
 	}
+	services = slices.DeleteFunc(services, func(st *naming.ServiceState) bool {
+		reason, lost := unreadable(st.Service.Key)
+		if reason != "" {
+			problems = append(problems, Problem{Service: st.Service.Key.String(), Reason: reason})
+		}
+		return lost
+	})
 	for _, st := range services {
 		claim(st.Service.Key, st.Service.Key.Name+"."+st.Service.Key.Namespace)
 	}
@@ -53,4 +62,19 @@ func egressRoutes(w naming.World, own string) (*routev3.RouteConfiguration, []Pr
 		}
 	}
 	return out, problems
+}
+
+// unreadable says what Envoy makes of a host that holds the service's name,
+// when it is not what was meant, and whether the service is lost to it.
+func unreadable(key naming.ServiceKey) (reason string, lost bool) {
+	switch name := key.Name + "." + key.Namespace; {
+	case strings.Contains(name, "/"):
+		return "the name contains a slash: Envoy answers 400 to such a host, so no route leads there", true
+	case strings.Contains(name, ":"):
+		// The routes ignore ports, and Envoy cuts at the last colon.
+		return "the name contains a colon: Envoy takes what follows the last colon of a host for a port, so only " +
+			strings.ToLower(name) + ":<port> leads there", false
+	default:
+		return "", false
+	}
 }
