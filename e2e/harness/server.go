@@ -96,6 +96,13 @@ func (s *Server) Kill() {
 	s.cmd = nil
 }
 
+// End kills the process if it runs.
+func (s *Server) End() {
+	if s.cmd != nil {
+		s.Kill()
+	}
+}
+
 // Signal sends a signal.
 func (s *Server) Signal(sig os.Signal) error { return s.cmd.Process.Signal(sig) }
 
