@@ -24,6 +24,12 @@ type endpoint struct {
 // endpoints is the load assignment of a service; it exists for every service,
 // also for one without instances.
 func endpoints(st *naming.ServiceState, client Client) (content, []Problem) {
+	localities, problems := localitiesOf(st, client)
+	return assignment(ClusterName(st.Service.Key), localities, client), problems
+}
+
+// localitiesOf groups what a service has to offer, sorted.
+func localitiesOf(st *naming.ServiceState, client Client) ([]locality, []Problem) {
 	all, problems := selectUsable(st)
 	scale(all)
 	groups := byLocation(all)
@@ -41,7 +47,7 @@ func endpoints(st *naming.ServiceState, client Client) (content, []Problem) {
 	slices.SortFunc(out, func(a, b locality) int {
 		return cmp.Or(cmp.Compare(a.Region, b.Region), cmp.Compare(a.Zone, b.Zone), cmp.Compare(a.Campus, b.Campus))
 	})
-	return assignment(ClusterName(st.Service.Key), out, client), problems
+	return out, problems
 }
 
 // selectUsable leaves out what gets no traffic (isolated, weight 0), and what
