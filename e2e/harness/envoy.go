@@ -27,9 +27,9 @@ type Envoy struct {
 // NewEnvoy starts an Envoy with the config that `polestar bootstrap envoy`
 // prints, and waits until it has its listener. dir is for its files.
 func NewEnvoy(s *Server, dir string, delta bool) (*Envoy, error) {
-	e := &Envoy{Egress: FreeAddr(), Admin: FreeAddr(), Log: &Log{}, exited: make(chan struct{})}
+	egress, admin := FreeAddr(), FreeAddr()
 	config, err := Run("bootstrap", "envoy", "--xds-addr", s.XDS, "--namespace", "default", "--service", "client",
-		"--egress-address", e.Egress, "--admin-address", e.Admin, "--delta="+strconv.FormatBool(delta))
+		"--egress-address", egress, "--admin-address", admin, "--delta="+strconv.FormatBool(delta))
 	if err != nil {
 		return nil, err
 	}
@@ -37,6 +37,13 @@ func NewEnvoy(s *Server, dir string, delta bool) (*Envoy, error) {
 	if err := os.WriteFile(path, config, 0o600); err != nil {
 		return nil, err
 	}
+	return LaunchEnvoy(path, egress, admin)
+}
+
+// LaunchEnvoy starts an Envoy with a config file that names these two
+// addresses, and waits until it has its listener.
+func LaunchEnvoy(path, egress, admin string) (*Envoy, error) {
+	e := &Envoy{Egress: egress, Admin: admin, Log: &Log{}, exited: make(chan struct{})}
 	e.cmd = exec.Command(filepath.Join(Cache(), "venv", "bin", "envoy"), "-c", path, "--concurrency", "1", //nolint:gosec // installed by install.sh
 		"--use-dynamic-base-id", "--log-level", "warn", "--disable-hot-restart")
 	e.cmd.Stdout, e.cmd.Stderr = e.Log, e.Log
@@ -45,7 +52,7 @@ func NewEnvoy(s *Server, dir string, delta bool) (*Envoy, error) {
 		return nil, fmt.Errorf("envoy (run e2e/install.sh first): %w", err)
 	}
 	go func() { _ = e.cmd.Wait(); close(e.exited) }()
-	err = Poll(30*time.Second, func() error {
+	err := Poll(30*time.Second, func() error {
 		select {
 		case <-e.exited:
 			return errors.New("envoy ended: " + e.Log.Tail())

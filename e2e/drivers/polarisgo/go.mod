@@ -2,7 +2,10 @@ module polestar/e2e/drivers/polarisgo
 
 go 1.26.0
 
-require github.com/polarismesh/polaris-go v1.7.0
+require (
+	github.com/polarismesh/polaris-go v1.7.0
+	google.golang.org/grpc v1.51.0
+)
 
 require (
 	github.com/beorn7/perks v1.0.1 // indirect
@@ -30,7 +33,6 @@ require (
 	golang.org/x/sys v0.2.0 // indirect
 	golang.org/x/text v0.4.0 // indirect
 	google.golang.org/genproto v0.0.0-20221014213838-99cd37c6964a // indirect
-	google.golang.org/grpc v1.51.0 // indirect
 	google.golang.org/protobuf v1.28.1 // indirect
 	gopkg.in/yaml.v2 v2.4.0 // indirect
 )

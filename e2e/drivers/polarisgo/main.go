@@ -6,9 +6,6 @@ import (
 	"bufio"
 	"encoding/json"
 	"fmt"
-	"io"
-	"net"
-	"net/http"
 	"os"
 	"strconv"
 	"strings"
@@ -50,7 +47,7 @@ func main() {
 // do runs one command: register SERVICE HOST PORT TTL WEIGHT [auto],
 // heartbeat SERVICE HOST PORT, deregister SERVICE HOST PORT, all SERVICE,
 // one SERVICE, watch SERVICE (answers when an event comes), backend SERVICE
-// NAME TTL WEIGHT (serves HTTP and registers that with beats).
+// NAME TTL WEIGHT [grpc] (serves HTTP or gRPC and registers that with beats).
 func (d driver) do(w []string) (any, error) {
 	if len(w) < 2 {
 		return nil, fmt.Errorf("not a command: %v", w)
@@ -117,26 +114,6 @@ func (d driver) register(w []string, port int) (any, error) {
 		return nil, err
 	}
 	return map[string]string{"id": res.InstanceID}, nil
-}
-
-// backend is a small application: it answers its name over HTTP at any path,
-// and registers itself under "register", with beats by the SDK.
-func (d driver) backend(w []string) (any, error) {
-	if len(w) != 5 {
-		return nil, fmt.Errorf("backend needs SERVICE NAME TTL WEIGHT")
-	}
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		return nil, err
-	}
-	go func() {
-		_ = http.Serve(l, http.HandlerFunc(func(out http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(out, w[2]) }))
-	}()
-	port := l.Addr().(*net.TCPAddr).Port
-	if _, err := d.register([]string{"register", w[1], "127.0.0.1", strconv.Itoa(port), w[3], w[4], "auto"}, port); err != nil {
-		return nil, err
-	}
-	return map[string]string{"addr": l.Addr().String()}, nil
 }
 
 func (d driver) watch(service string) (any, error) {
