@@ -1,6 +1,7 @@
 package resource
 
 import (
+	"cmp"
 	"slices"
 	"strings"
 
@@ -38,45 +39,61 @@ func serviceNamed(w naming.World, name string) *naming.ServiceState {
 }
 
 // serviceOfTarget finds the service that a gRPC target names, nil when there
-// is none.
+// is none: the oldest of the first group that has any. So nobody takes a target
+// over by registering a service whose name looks alike.
 func serviceOfTarget(w naming.World, name string) *naming.ServiceState {
-	for _, key := range ServicesOf(name) {
-		if st := w.Service(key); st != nil {
-			return st
+	for _, group := range meanings(name) {
+		var found *naming.ServiceState
+		for _, key := range group {
+			if st := w.Service(key); st != nil && (found == nil || older(st, found)) {
+				found = st
+			}
+		}
+		if found != nil {
+			return found
 		}
 	}
 	return nil
+}
+
+// older orders services by their creation, which the store keeps; it is the
+// same on every server.
+func older(a, b *naming.ServiceState) bool { return compareAge(a, b) < 0 }
+
+func compareAge(a, b *naming.ServiceState) int {
+	return cmp.Or(cmp.Compare(a.Service.Created, b.Service.Created), a.Service.Key.Compare(b.Service.Key))
 }
 
 // maxTarget is the longest name in bytes that can stand for a service: every
 // slash of the namespace escaped, and a port.
 const maxTarget = len(escapedSlash)*naming.MaxNamespace + 1 + naming.MaxService + len(":65535")
 
-// ServicesOf lists the services that a gRPC target may stand for, best first:
-// namespace/service, then service.namespace, each also without a port at the
-// end. Both parts may contain the separator. Namespaces rarely do, so of
-// several cuts the one with the shortest namespace comes first.
+// ServicesOf lists the services that a gRPC target may stand for.
 //
 // Whoever caches listeners by name rebuilds a name when one of these services
 // appears or disappears; [Affected] cannot list all names of a service.
-func ServicesOf(name string) []naming.ServiceKey {
+func ServicesOf(name string) []naming.ServiceKey { return slices.Concat(meanings(name)...) }
+
+// meanings lists what a gRPC target may stand for, in groups, best first: the
+// name of a cluster; any cut into namespace/service or service.namespace, since
+// both parts may contain the separator; the same without a port at the end.
+func meanings(name string) [][]naming.ServiceKey {
 	if len(name) > maxTarget {
 		return nil
 	}
-	out := targets(nil, name)
+	out := portless(nil, name)
 	if at := strings.LastIndexByte(name, ':'); at > 0 && isPort(name[at+1:]) {
-		out = targets(out, name[:at])
+		out = portless(out, name[:at])
 	}
 	return out
 }
 
-// targets adds the services that name stands for when it carries no port.
-func targets(out []naming.ServiceKey, name string) []naming.ServiceKey {
-	if key, ok := clusterKey(name); ok && strings.Contains(name, escapedSlash) {
-		out = append(out, key)
+// portless adds the meanings of a target that carries no port.
+func portless(out [][]naming.ServiceKey, name string) [][]naming.ServiceKey {
+	if key, ok := clusterKey(name); ok {
+		out = append(out, []naming.ServiceKey{key})
 	}
-	out = append(out, splits(name, '/', false)...)
-	return append(out, splits(name, '.', true)...)
+	return append(out, append(splits(name, '/', false), splits(name, '.', true)...))
 }
 
 func isPort(s string) bool {
@@ -87,8 +104,8 @@ func isPort(s string) bool {
 }
 
 // splits lists the keys that name stands for when it is cut at one of its
-// separators, the shortest namespace first. last: the service stands before
-// the separator. The bound on namespaces bounds their number, too.
+// separators; last: the service stands before it. The bound on namespaces
+// bounds their number, too.
 func splits(name string, separator byte, last bool) []naming.ServiceKey {
 	var out []naming.ServiceKey
 	for at := 1; at < len(name)-1; at++ {
@@ -102,9 +119,6 @@ func splits(name string, separator byte, last bool) []naming.ServiceKey {
 		if len(key.Namespace) <= naming.MaxNamespace && len(key.Name) <= naming.MaxService {
 			out = append(out, key)
 		}
-	}
-	if last {
-		slices.Reverse(out)
 	}
 	return out
 }

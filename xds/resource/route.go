@@ -1,7 +1,6 @@
 package resource
 
 import (
-	"cmp"
 	"slices"
 	"strings"
 
@@ -19,9 +18,7 @@ import (
 // one whose name Envoy cannot read as a host.
 func egressRoutes(w naming.World, own string) (*routev3.RouteConfiguration, []Problem) {
 	services := slices.Collect(w.Services(""))
-	slices.SortFunc(services, func(a, b *naming.ServiceState) int {
-		return cmp.Or(cmp.Compare(a.Service.Created, b.Service.Created), a.Service.Key.Compare(b.Service.Key))
-	})
+	slices.SortFunc(services, compareAge)
 	domains := make(map[naming.ServiceKey][]string, len(services))
 	taken := make(map[string]naming.ServiceKey, 2*len(services))
 	var problems []Problem
