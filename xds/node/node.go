@@ -6,8 +6,10 @@ import (
 	"net/netip"
 	"strings"
 	"unicode"
+	"unicode/utf8"
 
 	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
+	"google.golang.org/protobuf/types/known/structpb"
 
 	"polestar/naming"
 	"polestar/xds/resource"
@@ -18,10 +20,15 @@ const (
 	KeyNamespace = "namespace"      // the node's own; default "default"
 	KeyService   = "service"        // the service that the node belongs to; may be empty
 	KeyEgress    = "egress_address" // ip:port of the egress listener; Envoy without it gets no listener
+	KeyClient    = "client"         // envoy or grpc; default: what the user agent says
+
+	// What sidecars of Polaris call the first two; ours win.
+	KeyPolarisNamespace = "sidecar.polarismesh.cn/serviceNamespace"
+	KeyPolarisService   = "sidecar.polarismesh.cn/serviceName"
 )
 
-// maxText bounds each text that a node sends and that is kept, in bytes.
-const maxText = 256
+// MaxText bounds each text that a node sends and that is kept, in bytes.
+const MaxText = 256
 
 // View is what one client sees.
 type View struct {
@@ -38,58 +45,112 @@ type View struct {
 // Parse reads a node. Errors name the field and what is expected.
 func Parse(n *corev3.Node) (*View, error) {
 	v := &View{
-		ID: n.GetId(), Cluster: n.GetCluster(), Namespace: naming.DefaultNamespace,
-		UserAgent: n.GetUserAgentName(),
+		ID: n.GetId(), Cluster: n.GetCluster(), UserAgent: userAgent(n),
 		Location: naming.Location{
 			Region: n.GetLocality().GetRegion(), Zone: n.GetLocality().GetZone(), Campus: n.GetLocality().GetSubZone(),
 		},
 	}
-	if ver := userAgentVersion(n); ver != "" {
-		v.UserAgent += "/" + ver
-	}
 	if v.ID == "" {
 		return nil, errors.New("node.id: must not be empty")
 	}
-	if strings.HasPrefix(n.GetUserAgentName(), "gRPC") {
-		v.Client = resource.GRPC
-	}
-	var egress string
-	for key, into := range map[string]*string{KeyNamespace: &v.Namespace, KeyService: &v.Service, KeyEgress: &egress} {
-		if s := n.GetMetadata().GetFields()[key].GetStringValue(); s != "" {
-			*into = s
-		}
-	}
-	for field, text := range map[string]string{
-		"node.id": v.ID, "node.cluster": v.Cluster, "node.user_agent_name": v.UserAgent,
-		"node.metadata." + KeyNamespace: v.Namespace, "node.metadata." + KeyService: v.Service,
-		"node.locality.region": v.Location.Region, "node.locality.zone": v.Location.Zone,
-		"node.locality.sub_zone": v.Location.Campus,
+	for _, f := range [...]struct{ field, text string }{
+		{"id", v.ID}, {"cluster", v.Cluster}, {"user_agent_name", v.UserAgent},
+		{"locality.region", v.Location.Region}, {"locality.zone", v.Location.Zone}, {"locality.sub_zone", v.Location.Campus},
 	} {
-		if len(text) > maxText {
-			return nil, fmt.Errorf("%s: %d bytes, at most %d are allowed", field, len(text), maxText)
-		}
-		if strings.IndexFunc(text, unicode.IsControl) >= 0 {
-			return nil, fmt.Errorf("%s: control characters are not allowed", field)
+		if err := check("node."+f.field, f.text); err != nil {
+			return nil, err
 		}
 	}
-	if egress != "" {
-		addr, err := netip.ParseAddrPort(egress)
-		if err != nil || addr.Port() == 0 || addr.Addr().Zone() != "" {
-			return nil, fmt.Errorf("node.metadata.%s: %.64q is not ip:port, as in 127.0.0.1:15001", KeyEgress, egress)
-		}
-		v.Egress = addr
+	if err := v.metadata(n); err != nil {
+		return nil, err
 	}
 	return v, nil
 }
 
-func userAgentVersion(n *corev3.Node) string {
-	if v := n.GetUserAgentVersion(); v != "" {
-		return v
+// metadata reads what the node says of itself in its own words.
+func (v *View) metadata(n *corev3.Node) error {
+	var polarisNamespace, polarisService, egress, client string
+	for _, f := range [...]struct {
+		key  string
+		into *string
+	}{
+		{KeyNamespace, &v.Namespace},
+		{KeyService, &v.Service},
+		{KeyPolarisNamespace, &polarisNamespace},
+		{KeyPolarisService, &polarisService},
+		{KeyEgress, &egress},
+		{KeyClient, &client},
+	} {
+		s, err := textOf(n, f.key)
+		if err != nil {
+			return err
+		}
+		*f.into = s
 	}
-	if v := n.GetUserAgentBuildVersion().GetVersion(); v != nil {
-		return fmt.Sprintf("%d.%d.%d", v.GetMajorNumber(), v.GetMinorNumber(), v.GetPatch())
+	if v.Namespace == "" {
+		v.Namespace = polarisNamespace
 	}
-	return ""
+	if v.Namespace == "" {
+		v.Namespace = naming.DefaultNamespace
+	}
+	if v.Service == "" {
+		v.Service = polarisService
+	}
+	if egress != "" {
+		addr, err := netip.ParseAddrPort(egress)
+		if err != nil || addr.Port() == 0 || addr.Addr().Zone() != "" {
+			return fmt.Errorf("node.metadata.%s: %.64q is not ip:port, as in 127.0.0.1:15001 or [::1]:15001", KeyEgress, egress)
+		}
+		v.Egress = addr
+	}
+	switch {
+	case client == "grpc", client == "" && strings.HasPrefix(n.GetUserAgentName(), "gRPC"):
+		v.Client = resource.GRPC
+	case client == "envoy", client == "":
+		v.Client = resource.Envoy
+	default:
+		return fmt.Errorf("node.metadata.%s: %.64q is neither envoy nor grpc", KeyClient, client)
+	}
+	return nil
+}
+
+// textOf returns the value of a key of the metadata, empty when it is missing
+// or null. Anything else than a text is refused: ignored, it would be a setting
+// that has no effect and nobody knows why.
+func textOf(n *corev3.Node, key string) (string, error) {
+	field := "node.metadata." + key
+	switch v := n.GetMetadata().GetFields()[key]; v.GetKind().(type) {
+	case nil, *structpb.Value_NullValue:
+		return "", nil
+	case *structpb.Value_StringValue:
+		return v.GetStringValue(), check(field, v.GetStringValue())
+	default:
+		return "", fmt.Errorf("%s: must be a string; put it in quotes", field)
+	}
+}
+
+// check bounds a text that is kept, logged and shown.
+func check(field, text string) error {
+	switch {
+	case len(text) > MaxText:
+		return fmt.Errorf("%s: %d bytes, at most %d are allowed", field, len(text), MaxText)
+	case !utf8.ValidString(text):
+		return fmt.Errorf("%s: is not valid UTF-8", field)
+	case strings.IndexFunc(text, unicode.IsControl) >= 0:
+		return fmt.Errorf("%s: control characters are not allowed", field)
+	}
+	return nil
+}
+
+func userAgent(n *corev3.Node) string {
+	version := n.GetUserAgentVersion()
+	if v := n.GetUserAgentBuildVersion().GetVersion(); version == "" && v != nil {
+		version = fmt.Sprintf("%d.%d.%d", v.GetMajorNumber(), v.GetMinorNumber(), v.GetPatch())
+	}
+	if version == "" {
+		return n.GetUserAgentName()
+	}
+	return n.GetUserAgentName() + "/" + version
 }
 
 // Scope is the key under which resources of type t are shared with all
@@ -97,7 +158,7 @@ func userAgentVersion(n *corev3.Node) string {
 func (v *View) Scope(t resource.Type) resource.Scope {
 	s := resource.Scope{Client: v.Client, Namespace: v.Namespace}
 	if v.Egress.IsValid() {
-		s.EgressAddress, s.EgressPort = v.Egress.Addr().String(), uint32(v.Egress.Port())
+		s.EgressAddress, s.EgressPort = v.Egress.Addr().Unmap().String(), uint32(v.Egress.Port())
 	}
 	return s.For(t)
 }
@@ -115,6 +176,9 @@ func (v *View) String() string {
 	kind := "envoy"
 	if v.Client == resource.GRPC {
 		kind = "grpc"
+	}
+	if v.Service != "" {
+		return kind + " of " + v.Namespace + "/" + v.Service
 	}
 	return kind + " in " + v.Namespace
 }

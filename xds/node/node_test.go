@@ -5,6 +5,7 @@ import (
 	"testing"
 
 	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
+	typev3 "github.com/envoyproxy/go-control-plane/envoy/type/v3"
 	"google.golang.org/protobuf/types/known/structpb"
 
 	"polestar/xds/resource"
@@ -41,24 +42,132 @@ func TestParse(t *testing.T) {
 	}
 }
 
-func TestGRPCNeverHasTheLegacyWildcard(t *testing.T) {
-	for _, agent := range []string{"gRPC Go", "gRPC C-core", "gRPC Java"} {
-		v, err := Parse(&corev3.Node{Id: "n", UserAgentName: agent})
-		if err != nil || v.Client != resource.GRPC || v.LegacyWildcard() || v.Namespace != "default" {
-			t.Errorf("%s: %+v, %v", agent, v, err)
+func TestClientKind(t *testing.T) {
+	for _, c := range []struct {
+		agent, says string
+		want        resource.Client
+	}{
+		{"gRPC Go", "", resource.GRPC},
+		{"gRPC C-core", "", resource.GRPC},
+		{"gRPC Java", "", resource.GRPC},
+		{"envoy", "", resource.Envoy},
+		{"", "", resource.Envoy},
+		{"my client", "grpc", resource.GRPC},
+		{"gRPC Go", "envoy", resource.Envoy},
+	} {
+		v, err := Parse(&corev3.Node{Id: "n", UserAgentName: c.agent, Metadata: metadata(t, map[string]any{"client": c.says})})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if v.Client != c.want || v.Namespace != "default" {
+			t.Errorf("%q with client %q: %+v", c.agent, c.says, v)
+		}
+		// An empty list of names from gRPC is an unsubscription.
+		if v.LegacyWildcard() != (c.want == resource.Envoy) {
+			t.Errorf("%q with client %q: legacy wildcard %t", c.agent, c.says, v.LegacyWildcard())
+		}
+	}
+}
+
+func TestPolarisMetadata(t *testing.T) {
+	polaris := map[string]any{
+		"sidecar.polarismesh.cn/serviceNamespace": "prod", "sidecar.polarismesh.cn/serviceName": "cart",
+		"polarismesh.cn/tls-mode": "none",
+	}
+	v, err := Parse(&corev3.Node{Id: "sidecar~prod/1-2~10.0.0.1", Metadata: metadata(t, polaris)})
+	if err != nil || v.Namespace != "prod" || v.Service != "cart" {
+		t.Errorf("%+v, %v", v, err)
+	}
+	polaris["namespace"] = "mine"
+	if v, err = Parse(&corev3.Node{Id: "n", Metadata: metadata(t, polaris)}); err != nil || v.Namespace != "mine" || v.Service != "cart" {
+		t.Errorf("%+v, %v", v, err)
+	}
+}
+
+func TestUserAgent(t *testing.T) {
+	build := &corev3.Node_UserAgentBuildVersion{UserAgentBuildVersion: &corev3.BuildVersion{
+		Version: &typev3.SemanticVersion{MajorNumber: 1, MinorNumber: 40},
+	}}
+	for want, n := range map[string]*corev3.Node{
+		"":               {Id: "n"},
+		"envoy":          {Id: "n", UserAgentName: "envoy"},
+		"envoy/1.40.0":   {Id: "n", UserAgentName: "envoy", UserAgentVersionType: build},
+		"gRPC Go/1.85.0": {Id: "n", UserAgentName: "gRPC Go", UserAgentVersionType: &corev3.Node_UserAgentVersion{UserAgentVersion: "1.85.0"}},
+	} {
+		if v, err := Parse(n); err != nil || v.UserAgent != want {
+			t.Errorf("user agent %+v, %v; want %s", v, err, want)
 		}
 	}
 }
 
 func TestParseRefuses(t *testing.T) {
-	for want, n := range map[string]*corev3.Node{
-		"node.id":                      {},
-		"node.metadata.egress_address": {Id: "n", Metadata: metadata(t, map[string]any{"egress_address": "localhost:1"})},
-		"node.metadata.namespace":      {Id: "n", Metadata: metadata(t, map[string]any{"namespace": strings.Repeat("x", 300)})},
-		"node.metadata.service":        {Id: "n", Metadata: metadata(t, map[string]any{"service": "a\x00b"})},
+	with := func(key string, value any) *corev3.Node {
+		return &corev3.Node{Id: "n", Metadata: metadata(t, map[string]any{key: value})}
+	}
+	long := strings.Repeat("x", MaxText+1)
+	for name, c := range map[string]struct {
+		node *corev3.Node
+		want string // what the error must name
+	}{
+		"nothing":              {nil, "node.id"},
+		"no id":                {&corev3.Node{Cluster: "c"}, "node.id"},
+		"long id":              {&corev3.Node{Id: long}, "node.id: 257 bytes, at most 256"},
+		"control character":    {&corev3.Node{Id: "a\nb"}, "node.id"},
+		"not UTF-8":            {&corev3.Node{Id: "n", Cluster: "\xff"}, "node.cluster"},
+		"long zone":            {&corev3.Node{Id: "n", Locality: &corev3.Locality{Zone: long}}, "node.locality.zone"},
+		"long namespace":       {with("namespace", long), "node.metadata.namespace"},
+		"namespace, a number":  {with("namespace", 7), "node.metadata.namespace: must be a string"},
+		"service, a NUL":       {with("service", "a\x00b"), "node.metadata.service"},
+		"egress, a name":       {with("egress_address", "localhost:1"), "node.metadata.egress_address"},
+		"egress, no port":      {with("egress_address", "127.0.0.1"), "ip:port"},
+		"egress, port 0":       {with("egress_address", "127.0.0.1:0"), "ip:port"},
+		"egress, bare IPv6":    {with("egress_address", "::1:15001"), "[::1]:15001"},
+		"egress, zone":         {with("egress_address", "[fe80::1%lo]:1"), "ip:port"},
+		"egress, just a port":  {with("egress_address", 15001), "node.metadata.egress_address: must be a string"},
+		"client, something":    {with("client", "nginx"), "node.metadata.client"},
+		"long Polaris service": {with(KeyPolarisService, long), KeyPolarisService},
 	} {
-		if _, err := Parse(n); err == nil || !strings.Contains(err.Error(), want) {
-			t.Errorf("%v: error %v, want one that names %s", n, err, want)
+		v, err := Parse(c.node)
+		if err == nil || !strings.Contains(err.Error(), c.want) || v != nil {
+			t.Errorf("%s: %+v, error %v, want one with %q", name, v, err, c.want)
 		}
 	}
+	if _, err := Parse(with("namespace", nil)); err != nil {
+		t.Errorf("null is as good as nothing: %v", err)
+	}
+}
+
+func TestString(t *testing.T) {
+	for want, v := range map[string]*View{
+		"envoy in shop":       {Namespace: "shop"},
+		"grpc of shop/basket": {Client: resource.GRPC, Namespace: "shop", Service: "basket"},
+	} {
+		if got := v.String(); got != want {
+			t.Errorf("%q, want %q", got, want)
+		}
+	}
+}
+
+// FuzzParse: any node is refused with an error or gives a view whose texts are
+// bounded.
+func FuzzParse(f *testing.F) {
+	f.Add("n", "envoy", "shop", "[::1]:15001", "")
+	f.Add("", "gRPC Go", "\x00", "127.0.0.1:99999", "grpc")
+	f.Fuzz(func(t *testing.T, id, agent, namespace, egress, client string) {
+		md := &structpb.Struct{Fields: map[string]*structpb.Value{
+			KeyNamespace: structpb.NewStringValue(namespace), KeyEgress: structpb.NewStringValue(egress), KeyClient: structpb.NewStringValue(client),
+		}}
+		v, err := Parse(&corev3.Node{Id: id, UserAgentName: agent, Metadata: md})
+		switch {
+		case (v == nil) == (err == nil):
+			t.Fatalf("%+v, %v", v, err)
+		case err != nil && (len(err.Error()) > 512 || !strings.HasPrefix(err.Error(), "node.")):
+			t.Fatalf("error %q", err)
+		case v != nil && (len(v.ID) > MaxText || v.Namespace == "" || len(v.Namespace) > MaxText):
+			t.Fatalf("%+v", v)
+		}
+		if v != nil && v.Egress.IsValid() != (v.Scope(resource.Listener).EgressAddress != "") && v.Client == resource.Envoy {
+			t.Fatalf("%+v has the scope %+v", v, v.Scope(resource.Listener))
+		}
+	})
 }
