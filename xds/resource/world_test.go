@@ -190,3 +190,58 @@ func FuzzNames(f *testing.F) {
 		}
 	})
 }
+
+// TestAffectedIsEverything: what differs between two worlds is what the change
+// is said to affect.
+func TestAffectedIsEverything(t *testing.T) {
+	rapid.Check(t, func(r *rapid.T) {
+		all := anyWorld(r)
+		if len(all) == 0 {
+			return
+		}
+		victim := rapid.SampledFrom(all).Draw(r, "victim")
+		membership := rapid.Bool().Draw(r, "membership")
+		var rest []naming.Instance
+		for _, i := range all {
+			switch {
+			case i.Service != victim.Service:
+				rest = append(rest, i)
+			case !membership && i.ID != victim.ID:
+				rest = append(rest, i)
+			case !membership:
+				i.Host = nobody
+				rest = append(rest, i)
+			}
+		}
+		before, after := worldOf(r, all), worldOf(r, rest)
+		affected := map[Ref]bool{}
+		for _, ref := range Affected(victim.Service, membership) {
+			affected[ref] = true
+		}
+		for _, key := range everyKey(before) {
+			a, _, _ := Build(before, key)
+			b, _, _ := Build(after, key)
+			differs := (a == nil) != (b == nil) || a != nil && a.Version != b.Version
+			told := affected[Ref{key.Type, key.Name}] ||
+				membership && key.Type == Listener && slices.Contains(ServicesOf(key.Name), victim.Service)
+			if differs && !told {
+				r.Fatalf("%s %q changed with %v, and nobody is told", key.Type, key.Name, victim.Service)
+			}
+		}
+	})
+}
+
+func everyKey(w naming.World) []Key {
+	envoy := Scope{Namespace: "a", EgressAddress: "127.0.0.1", EgressPort: 1}
+	out := []Key{{Listener, envoy.For(Listener), EgressListener}, {Route, envoy.For(Route), EgressRoutes}}
+	for st := range w.Services("") {
+		name, k := ClusterName(st.Service.Key), st.Service.Key
+		for _, s := range []Scope{{Client: Envoy}, {Client: GRPC}} {
+			out = append(out, Key{Cluster, s, name}, Key{Endpoints, s, name})
+		}
+		for _, target := range []string{name, k.String(), k.Name + "." + k.Namespace} {
+			out = append(out, Key{Listener, Scope{Client: GRPC}, target}, Key{Listener, Scope{Client: GRPC}, target + ":80"})
+		}
+	}
+	return out
+}
