@@ -80,6 +80,8 @@ func startWhole(t *testing.T, dir string) *whole {
 	return w
 }
 
+func (w *whole) xdsAddr() string { return w.app.xds.Addr().String() }
+
 func (w *whole) register(t *testing.T, weight uint32) {
 	t.Helper()
 	res, err := w.polaris.RegisterInstance(t.Context(), &service_manage.Instance{

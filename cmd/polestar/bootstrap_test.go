@@ -1,0 +1,85 @@
+package main
+
+import (
+	"encoding/json"
+	"strings"
+	"testing"
+
+	bootstrapv3 "github.com/envoyproxy/go-control-plane/envoy/config/bootstrap/v3"
+	_ "github.com/envoyproxy/go-control-plane/envoy/extensions/resource_monitors/downstream_connections/v3" // named in the config
+	_ "github.com/envoyproxy/go-control-plane/envoy/extensions/upstreams/http/v3"                           // named in the config
+	"google.golang.org/protobuf/encoding/protojson"
+	"gopkg.in/yaml.v3"
+)
+
+// envoyConfig prints the Envoy bootstrap and reads it as Envoy does.
+func envoyConfig(t *testing.T, args ...string) *bootstrapv3.Bootstrap {
+	t.Helper()
+	out, err := run(t, append([]string{"bootstrap", "envoy"}, args...)...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var v any
+	if err := yaml.Unmarshal([]byte(out), &v); err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	raw, err := json.Marshal(v)
+	if err != nil {
+		t.Fatal(err)
+	}
+	b := &bootstrapv3.Bootstrap{}
+	if err := protojson.Unmarshal(raw, b); err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	if err := b.ValidateAll(); err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	return b
+}
+
+func TestBootstrapEnvoy(t *testing.T) {
+	b := envoyConfig(t, "--namespace", "shop", "--service", `we"b`, "--egress-address", "[::1]:15001", "--zone", "z1", "--delta", "--node-id", "n: 1")
+	m := b.GetNode().GetMetadata().GetFields()
+	if b.GetNode().GetId() != "n: 1" || m["namespace"].GetStringValue() != "shop" || m["service"].GetStringValue() != `we"b` ||
+		m["egress_address"].GetStringValue() != "[::1]:15001" || b.GetNode().GetLocality().GetZone() != "z1" {
+		t.Errorf("node %v", b.GetNode())
+	}
+	if api := b.GetDynamicResources().GetAdsConfig().GetApiType().String(); api != "DELTA_GRPC" {
+		t.Errorf("--delta gives %s", api)
+	}
+	if api := envoyConfig(t).GetDynamicResources().GetAdsConfig().GetApiType().String(); api != "GRPC" {
+		t.Errorf("the default is %s", api)
+	}
+}
+
+func TestBootstrapGRPC(t *testing.T) {
+	out, err := run(t, "bootstrap", "grpc", "--xds-addr", "127.0.0.1:9", "--namespace", "shop")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var b struct {
+		Servers []struct {
+			URI   string `json:"server_uri"`
+			Creds []struct{ Type string }
+		} `json:"xds_servers"`
+		Node struct {
+			ID       string
+			Metadata map[string]string
+			Locality map[string]string
+		}
+	}
+	if err := json.Unmarshal([]byte(out), &b); err != nil {
+		t.Fatal(err)
+	}
+	if len(b.Servers) != 1 || b.Servers[0].URI != "127.0.0.1:9" || b.Node.ID == "" || b.Node.Metadata["namespace"] != "shop" || b.Node.Locality == nil {
+		t.Errorf("%s", out)
+	}
+}
+
+func TestBootstrapRefusesWhatIsNoAddress(t *testing.T) {
+	for flag, value := range map[string]string{"--xds-addr": "nowhere", "--egress-address": "localhost:1", "--admin-address": ":1"} {
+		if _, err := run(t, "bootstrap", "envoy", flag, value); err == nil || !strings.Contains(err.Error(), flag) {
+			t.Errorf("%s %s: %v", flag, value, err)
+		}
+	}
+}
