@@ -121,31 +121,12 @@ func TestSDKs(t *testing.T) {
 	}
 }
 
-// TestWatch: polaris-go tells its application of a change.
+// TestWatch: each SDK tells its application of a change.
 func TestWatch(t *testing.T) {
-	s := harness.StartServer(t)
-	c := sdks()["polaris-go"](t, s)
-	r := harness.Connect(t, s.Polaris)
-	if err := r.Put(harness.Instance("cart", "10.1.1.1:80")); err != nil {
-		t.Fatal(err)
-	}
-	instancesOf(t, c, "all cart")
-	answer := make(chan error, 1)
-	go func() { answer <- c.Do("watch cart", nil) }()
-	// The watch may begin before or after one change, so changes go on.
-	tick := time.NewTicker(300 * time.Millisecond)
-	defer tick.Stop()
-	for n := uint32(1); ; n++ {
-		select {
-		case err := <-answer:
-			if err != nil {
-				t.Errorf("watch: %v", err)
-			}
-			return
-		case <-tick.C:
-			if err := r.Put(harness.Instance("cart", "10.1.1.1:80", harness.Weight(n))); err != nil {
-				t.Fatal(err)
-			}
-		}
+	for name, start := range sdks() {
+		t.Run(name, func(t *testing.T) {
+			s := harness.StartServer(t)
+			watches(t, s, start(t, s))
+		})
 	}
 }

@@ -1,12 +1,16 @@
 import com.tencent.polaris.api.core.ConsumerAPI;
 import com.tencent.polaris.api.core.ProviderAPI;
+import com.tencent.polaris.api.listener.ServiceListener;
 import com.tencent.polaris.api.pojo.Instance;
+import com.tencent.polaris.api.pojo.ServiceChangeEvent;
 import com.tencent.polaris.api.rpc.GetAllInstancesRequest;
 import com.tencent.polaris.api.rpc.GetOneInstanceRequest;
 import com.tencent.polaris.api.rpc.InstanceDeregisterRequest;
 import com.tencent.polaris.api.rpc.InstanceHeartbeatRequest;
 import com.tencent.polaris.api.rpc.InstanceRegisterRequest;
 import com.tencent.polaris.api.rpc.InstanceRegisterResponse;
+import com.tencent.polaris.api.rpc.UnWatchServiceRequest;
+import com.tencent.polaris.api.rpc.WatchServiceRequest;
 import com.tencent.polaris.client.api.SDKContext;
 import com.tencent.polaris.factory.ConfigAPIFactory;
 import com.tencent.polaris.factory.api.DiscoveryAPIFactory;
@@ -16,6 +20,9 @@ import java.io.InputStreamReader;
 import java.util.List;
 import java.util.Map;
 import java.util.TreeMap;
+import java.util.concurrent.BlockingQueue;
+import java.util.concurrent.LinkedBlockingQueue;
+import java.util.concurrent.TimeUnit;
 
 /**
  * Drives polaris-java by lines on standard input; answers one JSON line each on
@@ -28,6 +35,10 @@ public final class Driver {
     ConfigurationImpl config = (ConfigurationImpl) ConfigAPIFactory.defaultConfig();
     config.setDefault();
     config.getGlobal().getServerConnector().setAddresses(List.of(args[0]));
+    // The defaults are a second or less; the first call of a cold JVM on a busy machine takes longer.
+    config.getGlobal().getAPI().setTimeout(15_000);
+    config.getGlobal().getServerConnector().setConnectTimeout(5_000L);
+    config.getGlobal().getServerConnector().setMessageTimeout(15_000L);
     config.getConsumer().getLocalCache().setPersistEnable(false);
     SDKContext context = SDKContext.initContextByConfig(config);
     context.init();
@@ -39,6 +50,7 @@ public final class Driver {
       try {
         System.out.println(answer(provider, consumer, w));
       } catch (Exception e) {
+        e.printStackTrace();
         System.out.println("{\"error\":" + quote(String.valueOf(e)) + "}");
       }
       System.out.flush();
@@ -47,7 +59,7 @@ public final class Driver {
     System.exit(0);
   }
 
-  private static String answer(ProviderAPI provider, ConsumerAPI consumer, String[] w) {
+  private static String answer(ProviderAPI provider, ConsumerAPI consumer, String[] w) throws InterruptedException {
     switch (w[0]) {
       case "register": {
         InstanceRegisterRequest r = new InstanceRegisterRequest();
@@ -97,9 +109,22 @@ public final class Driver {
         r.setService(w[1]);
         return instances(consumer.getOneInstance(r).getInstances());
       }
+      case "watch":
+        return watch(consumer, w[1]);
       default:
         return "{\"error\":\"unknown command\"}";
     }
+  }
+
+  /** Answers when the listener is told of a change. */
+  private static String watch(ConsumerAPI consumer, String service) throws InterruptedException {
+    BlockingQueue<ServiceChangeEvent> events = new LinkedBlockingQueue<>();
+    List<ServiceListener> listeners = List.of(events::add);
+    consumer.watchService(WatchServiceRequest.builder().namespace(NS).service(service).listeners(listeners).build());
+    ServiceChangeEvent e = events.poll(30, TimeUnit.SECONDS);
+    consumer.unWatchService(UnWatchServiceRequest.UnWatchServiceRequestBuilder.anUnWatchServiceRequest()
+        .namespace(NS).service(service).listeners(listeners).build());
+    return e == null ? "{\"error\":\"no event\"}" : "{\"event\":" + quote(e.toString()) + "}";
   }
 
   private static String instances(Instance[] all) {
