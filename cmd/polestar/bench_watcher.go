@@ -37,12 +37,12 @@ func (w *watcher) follow(ctx context.Context, seen func(message []byte)) error {
 	}
 	nonce, version, first := "", "", true
 	for {
-		if err := stream.SendMsg(w.request(nonce, version, first)); err != nil {
+		if err = stream.SendMsg(w.request(nonce, version, first)); err != nil {
 			return err
 		}
 		first = false
 		var message []byte
-		if err := stream.RecvMsg(&message); err != nil {
+		if err = stream.RecvMsg(&message); err != nil {
 			return err
 		}
 		if nonce, version, err = w.envelope(message); err != nil {

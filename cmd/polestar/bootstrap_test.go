@@ -20,7 +20,7 @@ func envoyConfig(t *testing.T, args ...string) *bootstrapv3.Bootstrap {
 		t.Fatal(err)
 	}
 	var v any
-	if err := yaml.Unmarshal([]byte(out), &v); err != nil {
+	if err = yaml.Unmarshal([]byte(out), &v); err != nil {
 		t.Fatalf("%v\n%s", err, out)
 	}
 	raw, err := json.Marshal(v)
