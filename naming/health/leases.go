@@ -1,146 +1,162 @@
 package health
 
 import (
-	"context"
-	"fmt"
 	"hash/maphash"
 	"sync"
+	"sync/atomic"
 	"time"
 
-	"github.com/prometheus/client_golang/prometheus"
-	"go.uber.org/zap"
+	"polestar/naming"
 )
-
-// Config of the leases.
-type Config struct {
-	Factor    int           // an instance is late after Factor × TTL without a beat, 2…10
-	Tick      time.Duration // how often deadlines are looked at, 10 ms…1 s
-	Pause     time.Duration // a gap between ticks above this means that the server did not listen, > 2 × Tick
-	Workers   int           // flips in flight at most, 1…1024
-	RetryWait time.Duration // wait after a flip that could not be written
-}
-
-// Default returns Polaris' three TTLs, looked at four times a second.
-func Default() Config {
-	return Config{Factor: 3, Tick: 250 * time.Millisecond, Pause: time.Second, Workers: 128, RetryWait: time.Second}
-}
-
-// Validate returns an error that names the key and its bound.
-func (c Config) Validate() error {
-	switch {
-	case c.Factor < 2 || c.Factor > 10:
-		return fmt.Errorf("lease.factor: %d is not between 2 and 10", c.Factor)
-	case c.Tick < 10*time.Millisecond || c.Tick > time.Second:
-		return fmt.Errorf("lease.tick: %s is not between 10ms and 1s", c.Tick)
-	case c.Pause <= 2*c.Tick:
-		return fmt.Errorf("lease.pause: %s is not above two ticks (%s)", c.Pause, 2*c.Tick)
-	case c.Workers < 1 || c.Workers > 1024:
-		return fmt.Errorf("lease.workers: %d is not between 1 and 1024", c.Workers)
-	case c.RetryWait < c.Tick:
-		return fmt.Errorf("lease.retry-wait: %s is shorter than a tick (%s)", c.RetryWait, c.Tick)
-	}
-	return nil
-}
-
-// Deps are what the leases call.
-type Deps struct {
-	// Flip writes the health of an instance and returns when that is durable.
-	// It is called by up to Config.Workers goroutines at once, never for the
-	// same id twice at a time.
-	Flip    func(ctx context.Context, id string, healthy bool) error
-	Metrics prometheus.Registerer
-	Log     *zap.Logger
-}
 
 const shardCount = 64
 
 // Leases holds one lease per instance with a TTL.
 type Leases struct {
-	cfg    Config
-	deps   Deps
-	meter  *meter
-	start  time.Time // zero of the leases' monotonic clock
-	seed   maphash.Seed
+	cfg   Config
+	deps  Deps
+	meter *meter
+	// clock is monotonic, from zero at New: steps of the wall clock do not show
+	// in it. Tests replace it to jump over a pause of the process.
+	clock func() time.Duration
+	seed  maphash.Seed
+	// anew is when all leases last got their full time: an epoch for all
+	// deadlines, so that granting it costs nothing per lease.
+	anew   atomic.Int64
+	outage outage
+	groups groups
+	all    counts
+	guard  guard
+	last   time.Duration // the sweeper's last tick; its own
+	flips  chan *lease   // bounded; what finds it full is looked at again at the next tick
 	shards [shardCount]shard
-	flips  chan *lease // bounded by the workers' pace; a full channel is retried at the next tick
 }
 
 type shard struct {
-	mu   sync.Mutex // guards everything below and the leases in it
-	byID map[string]*lease
-	// due holds the leases to look at in each tick of the wheel.
-	wheel map[int64][]*lease
-	// at is the last tick that was swept.
-	at int64
+	mu    sync.Mutex // guards everything below and the leases in it
+	byID  map[string]*lease
+	wheel wheel
+	// troubled remembers flips that failed; nil while there are none.
+	troubled map[*lease]trouble
+	beats    uint64 // of known ids
+	unknown  uint64 // beats of ids without a lease
 }
 
-// lease is guarded by its shard's mutex.
+// lease is guarded by its shard's mutex. It fits into 64 bytes.
 type lease struct {
-	id      string
-	ttl     time.Duration // one beat interval
-	beat    time.Duration // leases' clock at the last sign of life
-	healthy bool          // as stored
-	want    bool          // as it should be stored
-	doubt   bool          // the last flip failed: what is stored is not sure, and nothing expires
-	busy    bool          // a flip is queued or running
-	gone    bool          // forgotten; only the wheel or a worker still holds it
-	slot    int64         // the tick in whose list it stands
+	id         string
+	group      *group
+	next, prev *lease        // in the list of its slot
+	beat       time.Duration // leases' clock at the last sign of life
+	ttl        uint32        // seconds
+	slot       uint16        // in the wheel, plus one; 0: in no slot
+	stage      stage
+	healthy    bool // as stored
+	want       bool // as it should be stored
+	doubt      bool // the last flip failed: what is stored is not sure, and it does not expire
+	busy       bool // a flip is queued or running
+	probe      bool // that flip is to find out whether an outage is over
+	gone       bool // forgotten while busy; the worker drops it
 }
+
+// stage says how silent a lease is that should be healthy.
+type stage uint8
+
+const (
+	onTime  stage = iota
+	overdue       // would expire within one TTL
+	suspect       // late, and held by the guard
+)
 
 // New makes an empty set of leases; nothing expires before [Leases.Run].
 func New(cfg Config, d Deps) (*Leases, error) {
 	if err := cfg.Validate(); err != nil {
 		return nil, err
 	}
+	start := time.Now()
 	l := &Leases{
-		cfg: cfg, deps: d, start: time.Now(), seed: maphash.MakeSeed(), flips: make(chan *lease, 4096),
+		cfg: cfg, deps: d, clock: func() time.Duration { return time.Since(start) },
+		seed: maphash.MakeSeed(), flips: make(chan *lease, 4096),
+		groups: groups{byKey: map[naming.ServiceKey]*group{}},
+		guard:  guard{events: map[*group]*event{}},
 	}
 	for n := range l.shards {
-		l.shards[n].byID, l.shards[n].wheel = map[string]*lease{}, map[int64][]*lease{}
+		l.shards[n].byID = map[string]*lease{}
 	}
 	l.meter = newMeter(l)
 	return l, l.meter.register(d.Metrics)
 }
 
-// now is monotonic: steps of the wall clock do not show in it.
-func (l *Leases) now() time.Duration { return time.Since(l.start) }
-
 func (l *Leases) shard(id string) *shard { return &l.shards[maphash.String(l.seed, id)%shardCount] }
+
+// full is the time that one beat gives.
+func (l *Leases) full(x *lease) time.Duration {
+	return time.Duration(l.cfg.Factor) * x.interval()
+}
+
+// interval is the time between two beats.
+func (x *lease) interval() time.Duration { return time.Duration(x.ttl) * time.Second }
 
 // deadline is when a lease is late.
 func (l *Leases) deadline(x *lease) time.Duration {
-	return x.beat + time.Duration(l.cfg.Factor)*x.ttl
+	return max(x.beat, time.Duration(l.anew.Load())) + l.full(x)
 }
 
-// Track starts or renews the lease of an instance that was just registered:
-// a registration counts as a beat. ttl is in seconds; 0 forgets it.
+// Track is [Leases.TrackIn] for callers that do not say the service: a known
+// lease stays in its service, a new one only counts among all.
 func (l *Leases) Track(id string, ttl uint32, healthy bool) {
+	l.track(id, nil, ttl, healthy)
+}
+
+// TrackIn starts or renews the lease of an instance that was just registered:
+// a registration counts as a beat, whatever it changed. Changes that are no
+// sign of life, our own flips above all, go to [Leases.Stored] instead.
+//
+// service is whose share the mass-loss guard watches. ttl is in seconds; 0
+// forgets the lease. healthy is what the registration stored.
+func (l *Leases) TrackIn(id string, service naming.ServiceKey, ttl uint32, healthy bool) {
+	l.track(id, &service, ttl, healthy)
+}
+
+func (l *Leases) track(id string, service *naming.ServiceKey, ttl uint32, healthy bool) {
 	if ttl == 0 {
 		l.Forget(id)
 		return
 	}
-	now := l.now()
+	now := l.clock()
 	s := l.shard(id)
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	x := s.byID[id]
-	if x == nil {
-		x = &lease{id: id, slot: -1}
+	switch {
+	case x == nil:
+		x = &lease{id: id}
 		s.byID[id] = x
+		l.admit(x, service)
+	case x.gone:
+		x.gone = false
+		l.admit(x, service)
+	case service != nil && x.group.key != *service:
+		l.dismiss(x)
+		l.admit(x, service)
 	}
-	x.ttl, x.beat = time.Duration(ttl)*time.Second, now
-	x.healthy, x.want = healthy, healthy
+	x.ttl, x.beat = ttl, now
+	x.healthy, x.doubt = healthy, false
+	delete(s.troubled, x)
+	l.setStage(x, onTime)
+	l.setWant(x, healthy)
 	l.arm(s, x)
 }
 
 // Stored tells what health a commit stored for an instance that was not
-// registered anew by it.
+// registered anew by it. It renews nothing. What was stored against the beats
+// is written again: beats decide.
 func (l *Leases) Stored(id string, healthy bool) {
 	s := l.shard(id)
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	x := s.byID[id]
-	if x == nil {
+	if x == nil || x.gone {
 		return
 	}
 	x.healthy = healthy
@@ -154,39 +170,54 @@ func (l *Leases) Forget(id string) {
 	s := l.shard(id)
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if x := s.byID[id]; x != nil {
-		x.gone = true
-		delete(s.byID, id)
+	x := s.byID[id]
+	if x == nil || x.gone {
+		return
 	}
+	l.dismiss(x)
+	s.wheel.remove(x)
+	delete(s.troubled, x)
+	x.doubt = false
+	if x.busy {
+		x.gone = true // stays, so that no second flip of the id can start beside it
+		return
+	}
+	delete(s.byID, id)
 }
 
-// Beat renews a lease. It returns false, and keeps nothing, for an instance
-// without one. The first beat of an unhealthy instance makes it healthy.
+// Beat renews a lease in constant time. It returns false, and keeps nothing,
+// for an instance without one. The first beat of an unhealthy instance starts
+// the flip to healthy at once.
 func (l *Leases) Beat(id string) bool {
-	now := l.now()
+	now := l.clock()
 	s := l.shard(id)
 	s.mu.Lock()
 	x := s.byID[id]
-	if x == nil {
+	if x == nil || x.gone {
+		s.unknown++
 		s.mu.Unlock()
-		l.meter.beatUnknown.Inc()
 		return false
 	}
+	s.beats++
 	x.beat = now
+	if x.stage != onTime {
+		l.setStage(x, onTime)
+	}
 	if !x.want {
-		x.want = true
+		l.setWant(x, true)
+		l.settle(s, x)
+	}
+	if x.slot == 0 && !x.busy { // it was unhealthy or held: nobody looks at those
 		l.arm(s, x)
 	}
-	l.settle(x)
 	s.mu.Unlock()
-	l.meter.beatKnown.Inc()
 	return true
 }
 
 // settle queues a flip when what is stored is not what it should be. The
 // caller holds the shard's mutex.
-func (l *Leases) settle(x *lease) {
-	if x.busy || x.gone || x.settled() {
+func (l *Leases) settle(s *shard, x *lease) {
+	if x.busy || x.gone || x.settled() || l.outage.lasts() || l.clock() < s.troubled[x].next {
 		return
 	}
 	select {
@@ -199,39 +230,25 @@ func (l *Leases) settle(x *lease) {
 // settled reports whether what is stored is what should be.
 func (x *lease) settled() bool { return !x.doubt && x.want == x.healthy }
 
-// arm puts a lease into the wheel at its deadline, or at the next tick when
+// arm puts a lease into the wheel at the next time to look at it: at once when
 // there is something to settle. The caller holds the shard's mutex.
 func (l *Leases) arm(s *shard, x *lease) {
-	at := l.deadline(x)
-	if !x.settled() {
-		at = l.now()
-	} else if !x.want {
-		return // unhealthy: a beat arms it again
+	switch {
+	case x.gone:
+	case !x.settled() && l.outage.lasts():
+		l.armAt(s, x, l.clock()+l.cfg.RetryWait)
+	case !x.settled():
+		l.armAt(s, x, max(l.clock(), s.troubled[x].next))
+	case !x.want, x.stage == suspect: // a beat arms it again
+	case x.stage == overdue:
+		l.armAt(s, x, l.deadline(x))
+	default:
+		l.armAt(s, x, l.deadline(x)-x.interval())
 	}
-	slot := max(int64(at/l.cfg.Tick), s.at) + 1 // the tick after: being exactly in time is in time
-	if x.slot >= 0 && x.slot <= slot && x.slot > s.at {
-		return // it is looked at before that anyway, and moved on then
-	}
-	x.slot = slot
-	s.wheel[slot] = append(s.wheel[slot], x)
 }
 
-// State is what is known of one lease.
-type State struct {
-	TTL     time.Duration
-	Since   time.Duration // since the last sign of life
-	Healthy bool          // as stored
-}
-
-// State returns the lease of an instance; false when it has none.
-func (l *Leases) State(id string) (State, bool) {
-	now := l.now()
-	s := l.shard(id)
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	x := s.byID[id]
-	if x == nil {
-		return State{}, false
-	}
-	return State{TTL: x.ttl, Since: max(0, now-x.beat), Healthy: x.healthy}, true
+// armAt puts a lease into the slot of the first tick after at: whoever is
+// exactly in time is in time. The caller holds the shard's mutex.
+func (l *Leases) armAt(s *shard, x *lease, at time.Duration) {
+	s.wheel.put(x, int64(at/l.cfg.Tick)+1)
 }

@@ -1,76 +1,16 @@
 package health
 
 import (
-	"context"
-	"errors"
-	"fmt"
-	"strings"
-	"sync"
-	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
 
-	"github.com/google/go-cmp/cmp"
-	"github.com/prometheus/client_golang/prometheus"
 	"go.uber.org/goleak"
-	"go.uber.org/zap"
+
+	"polestar/naming"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
-
-// journal is what was written, with the time since the start.
-type journal struct {
-	t     *testing.T
-	start time.Time
-	mu    sync.Mutex
-	lines []string
-	err   atomic.Pointer[error]
-	gate  chan struct{} // when set, a flip waits for it before it is written
-}
-
-func (j *journal) flip(_ context.Context, id string, healthy bool) error {
-	if j.gate != nil {
-		<-j.gate
-	}
-	if err := j.err.Load(); err != nil {
-		return *err
-	}
-	j.mu.Lock()
-	defer j.mu.Unlock()
-	j.lines = append(j.lines, fmt.Sprintf("%s %v %s", id, healthy, time.Since(j.start)))
-	return nil
-}
-
-func (j *journal) expect(want ...string) {
-	j.t.Helper()
-	synctest.Wait()
-	j.mu.Lock()
-	defer j.mu.Unlock()
-	if diff := cmp.Diff(want, j.lines); diff != "" {
-		j.t.Error(diff)
-	}
-}
-
-// bubble runs f with running leases on fake time.
-func bubble(t *testing.T, f func(l *Leases, j *journal)) {
-	synctest.Test(t, func(t *testing.T) {
-		j := &journal{t: t, start: time.Now()}
-		l, err := New(Default(), Deps{Flip: j.flip, Metrics: prometheus.NewRegistry(), Log: zap.NewNop()})
-		if err != nil {
-			t.Fatal(err)
-		}
-		ctx, cancel := context.WithCancel(context.Background())
-		done := make(chan error, 1)
-		go func() { done <- l.Run(ctx) }()
-		synctest.Wait()
-		f(l, j)
-		cancel()
-		if err := <-done; err != nil {
-			t.Error(err)
-		}
-	})
-}
 
 func TestExpiresAfterThreeTTLsAndOneTick(t *testing.T) {
 	bubble(t, func(l *Leases, j *journal) {
@@ -189,92 +129,128 @@ func TestStaleFlipIsUndone(t *testing.T) {
 	})
 }
 
-func TestStoreThatTakesNoWritesHoldsLeases(t *testing.T) {
+func TestTrackAgainWithTheSameHealthIsABeatAndStoredIsNone(t *testing.T) {
 	bubble(t, func(l *Leases, j *journal) {
-		down := errors.New("store is away")
-		j.err.Store(&down)
+		l.Track("registered", 2, true)
+		l.Track("stored", 2, true)
+		time.Sleep(4 * time.Second)
+		l.Track("registered", 2, true)
+		l.Stored("stored", true)
+		time.Sleep(8 * time.Second)
+		j.expect("stored false 6.25s", "registered false 10.25s")
+	})
+}
+
+// Our own flip comes back as a commit: it must neither renew nor revive.
+func TestOwnFlipComingBackRenewsNothing(t *testing.T) {
+	bubble(t, func(l *Leases, j *journal) {
+		j.then = l.Stored
 		l.Track("a", 1, true)
-		time.Sleep(30 * time.Second)
-		j.err.Store(nil)
-		time.Sleep(1200 * time.Millisecond)
-		if st, _ := l.State("a"); !st.Healthy {
-			t.Error("the lease was not held")
-		}
-		time.Sleep(10 * time.Second)
-		j.mu.Lock()
-		defer j.mu.Unlock()
-		last := j.lines[len(j.lines)-1]
-		if !strings.HasPrefix(last, "a false") {
-			t.Errorf("after the outage a dead instance must expire: %v", j.lines)
+		time.Sleep(time.Minute)
+		j.expect("a false 3.25s")
+		if st, _ := l.State("a"); st.Healthy || st.Since != time.Minute || st.Left != -57*time.Second {
+			t.Errorf("%+v", st)
 		}
 	})
 }
 
-// Time in which the process did not run is no silence of the clients'. The
-// sweeper's steps are taken by hand: nothing else can stop it on fake time.
-func TestPauseOfTheServerExpiresNobody(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		l, err := New(Default(), Deps{Metrics: prometheus.NewRegistry(), Log: zap.NewNop()})
-		if err != nil {
-			t.Fatal(err)
+func TestStateOfALease(t *testing.T) {
+	bubble(t, func(l *Leases, _ *journal) {
+		l.TrackIn("a", web, 5, true)
+		time.Sleep(4 * time.Second)
+		if st, ok := l.State("a"); !ok || st != (State{TTL: 5 * time.Second, Since: 4 * time.Second, Left: 11 * time.Second, Healthy: true}) {
+			t.Errorf("%+v %v", st, ok)
 		}
-		run := func(d time.Duration) {
-			for end := time.Now().Add(d); time.Now().Before(end); {
-				time.Sleep(l.cfg.Tick)
-				l.step(l.cfg.Tick)
+	})
+}
+
+// A registration with another TTL counts from now on, in both directions.
+func TestChangedTTL(t *testing.T) {
+	bubble(t, func(l *Leases, j *journal) {
+		l.Track("longer", 1, true)
+		l.Track("shorter", 3600, true)
+		l.Track("longer", 10, true)
+		l.Track("shorter", 1, true)
+		time.Sleep(time.Minute)
+		j.expect("shorter false 3.25s", "longer false 30.25s")
+	})
+}
+
+// One id never has two flips under way, even when it is deregistered and
+// registered again meanwhile.
+func TestOneFlipInFlightPerID(t *testing.T) {
+	bubble(t, func(l *Leases, j *journal) {
+		j.gate = make(chan struct{})
+		l.Track("a", 1, true)
+		time.Sleep(4 * time.Second) // the flip waits at the gate
+		l.Forget("a")
+		if l.Beat("a") {
+			t.Error("a deregistered instance still has a lease")
+		}
+		l.Track("a", 1, true)
+		time.Sleep(10 * time.Second)
+		if n := j.waiting.Load(); n != 1 {
+			t.Errorf("%d flips of one instance under way", n)
+		}
+		l.Beat("a")
+		close(j.gate)
+		j.expect("a false 14s", "a true 14s")
+		if n := l.all.size.Load(); n != 1 {
+			t.Errorf("%d leases", n)
+		}
+	})
+}
+
+func TestForgottenDuringItsFlipLeavesNothing(t *testing.T) {
+	bubble(t, func(l *Leases, j *journal) {
+		j.gate = make(chan struct{})
+		l.Track("a", 1, true)
+		time.Sleep(4 * time.Second)
+		l.Forget("a")
+		close(j.gate)
+		j.expect("a false 4s")
+		empty(t, l)
+	})
+}
+
+// empty checks that nothing at all is kept.
+func empty(t *testing.T, l *Leases) {
+	t.Helper()
+	for n := range l.shards {
+		s := &l.shards[n]
+		s.mu.Lock()
+		if len(s.byID) != 0 || len(s.troubled) != 0 {
+			t.Errorf("shard %d: %d leases, %d troubles", n, len(s.byID), len(s.troubled))
+		}
+		for _, x := range s.wheel.heads {
+			if x != nil {
+				t.Errorf("the wheel still holds %q", x.id)
 			}
 		}
-		for n := range 100 {
-			l.Track(fmt.Sprint(n), 1, true)
-		}
-		run(time.Second)
-		time.Sleep(40 * time.Second)
-		l.step(40 * time.Second)
-		run(2 * time.Second) // clients are back within two TTLs
-		for n := range 100 {
-			l.Beat(fmt.Sprint(n))
-		}
-		run(2 * time.Second)
-		if n := len(l.flips); n != 0 {
-			t.Errorf("%d instances were to expire", n)
-		}
-		run(2 * time.Second)
-		if n := len(l.flips); n != 100 {
-			t.Errorf("%d instances expire when their beats really end, want 100", n)
-		}
-	})
+		s.mu.Unlock()
+	}
+	l.groups.mu.Lock()
+	defer l.groups.mu.Unlock()
+	if len(l.groups.byKey) != 0 {
+		t.Errorf("%d services are left", len(l.groups.byKey))
+	}
+	if a, b, c, d := l.all.size.Load(), l.all.live.Load(), l.all.overdue.Load(), l.all.suspects.Load(); a|b|c|d != 0 {
+		t.Errorf("counts %d %d %d %d", a, b, c, d)
+	}
 }
 
-func TestRunGivesFullTime(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		j := &journal{t: t, start: time.Now()}
-		l, _ := New(Default(), Deps{Flip: j.flip, Metrics: prometheus.NewRegistry(), Log: zap.NewNop()})
-		l.Track("a", 1, true)
-		time.Sleep(time.Minute) // loading took long
-		ctx, cancel := context.WithCancel(context.Background())
-		done := make(chan error, 1)
-		go func() { done <- l.Run(ctx) }()
-		time.Sleep(10 * time.Second)
-		j.expect("a false 1m3.25s")
-		cancel()
-		<-done
-	})
-}
-
-func BenchmarkBeat(b *testing.B) {
-	l, err := New(Default(), Deps{Flip: func(context.Context, string, bool) error { return nil }, Metrics: prometheus.NewRegistry(), Log: zap.NewNop()})
-	if err != nil {
-		b.Fatal(err)
-	}
-	ids := make([]string, 1_000_000)
-	for n := range ids {
-		ids[n] = fmt.Sprintf("%040d", n)
-		l.Track(ids[n], 5, true)
-	}
-	b.ResetTimer()
-	b.RunParallel(func(pb *testing.PB) {
-		for n := 0; pb.Next(); n++ {
-			l.Beat(ids[n*7919%len(ids)])
+// Deregistering and registering for ever, and beats of ids that never were,
+// must not pile up anything.
+func TestChurnLeavesNothing(t *testing.T) {
+	bubble(t, func(l *Leases, j *journal) {
+		for n := range 20_000 {
+			id, service := name(n), naming.ServiceKey{Name: name(n % 100)}
+			l.TrackIn(id, service, 3600, n%2 == 0)
+			l.Beat("unknown " + id)
+			l.Forget(id)
 		}
+		j.lines = nil
+		synctest.Wait()
+		empty(t, l)
 	})
 }

@@ -8,11 +8,10 @@ import (
 	"go.uber.org/zap"
 )
 
-// Run sweeps deadlines and writes flips until ctx ends. Every lease that exists
-// at its start gets its full time anew: nobody could beat while the server was
-// down.
+// Run sweeps deadlines and writes flips until ctx ends; call it once. Every
+// lease that exists at its start gets its full time anew: nobody could beat
+// while the server was down.
 func (l *Leases) Run(ctx context.Context) error {
-	l.renewAll()
 	var workers sync.WaitGroup
 	for range l.cfg.Workers {
 		workers.Go(func() { l.flipper(ctx) })
@@ -20,154 +19,95 @@ func (l *Leases) Run(ctx context.Context) error {
 	defer workers.Wait()
 	ticker := time.NewTicker(l.cfg.Tick)
 	defer ticker.Stop()
-	last := time.Now()
+	l.last = l.clock()
+	l.renew(l.last)
 	for {
 		select {
 		case <-ctx.Done():
 			return nil
 		case <-ticker.C:
+			l.step(l.clock())
 		}
-		gap := time.Since(last)
-		last = last.Add(gap)
-		l.step(gap)
 	}
 }
 
-// step is one tick of the sweeper, gap after the one before.
-func (l *Leases) step(gap time.Duration) {
-	if gap <= l.cfg.Pause {
-		l.sweep()
-		return
+// step is one tick of the sweeper. Everything in it is decided by the same
+// now, whose gap to the tick before was checked: were the process to pause
+// amid the sweep, the time lost must not be taken for silence.
+func (l *Leases) step(now time.Duration) {
+	gap := now - l.last
+	l.last = now
+	if gap > l.cfg.Pause {
+		l.deps.Log.Warn("the server paused; all leases start anew", zap.Duration("gap", gap))
+		l.meter.pauses.Inc()
+		l.renew(now)
 	}
-	// This process did not run, so it heard no beats.
-	l.deps.Log.Warn("the server paused; all leases start anew", zap.Duration("gap", gap))
-	l.meter.pauses.Inc()
-	l.renewAll()
+	l.judge(now, l.sweep(now))
+	l.probe(now)
 }
 
-// renewAll gives every lease its full time from now.
-func (l *Leases) renewAll() {
-	now := l.now()
+// renew gives every lease its full time from now, suspects too.
+func (l *Leases) renew(now time.Duration) {
+	for {
+		old := l.anew.Load()
+		if old >= int64(now) || l.anew.CompareAndSwap(old, int64(now)) {
+			break
+		}
+	}
+	l.acquit()
+}
+
+// candidate is a lease that was late when it was looked at.
+type candidate struct {
+	x     *lease
+	group *group
+	full  time.Duration // its time without a beat
+}
+
+// sweep looks at what is due up to now and returns who is late.
+func (l *Leases) sweep(now time.Duration) []candidate {
+	tick := int64(now / l.cfg.Tick)
+	var late []candidate
 	for n := range l.shards {
 		s := &l.shards[n]
 		s.mu.Lock()
-		for _, x := range s.byID {
-			if x.want {
-				x.beat = max(x.beat, now)
-			}
-		}
-		s.mu.Unlock()
-	}
-}
-
-// sweep looks at what is due up to now.
-func (l *Leases) sweep() {
-	tick := int64(l.now() / l.cfg.Tick)
-	for n := range l.shards {
-		s := &l.shards[n]
-		s.mu.Lock()
-		for s.at < tick {
-			s.at++
-			due := s.wheel[s.at]
-			delete(s.wheel, s.at)
-			for _, x := range due {
-				if x.slot == s.at { // else it was armed for another tick since
-					l.look(s, x)
+		for s.wheel.at < tick {
+			s.wheel.turn(func(x *lease) {
+				if l.look(s, x, now) {
+					late = append(late, candidate{x, x.group, l.full(x)})
 				}
-			}
+			})
 		}
 		s.mu.Unlock()
 	}
+	return late
 }
 
-// look decides on one lease whose tick has come. The caller holds the mutex.
-func (l *Leases) look(s *shard, x *lease) {
-	x.slot = -1
+// look moves a lease on whose tick has come, and reports whether it is late.
+// The caller holds the shard's mutex.
+func (l *Leases) look(s *shard, x *lease, now time.Duration) bool {
 	if x.gone {
-		return
+		return false
 	}
-	if x.want && !x.doubt && l.now() > l.deadline(x) {
-		x.want = false
+	if x.want && !x.doubt && x.stage != suspect {
+		if l.outage.lasts() { // nothing expires, and nobody is called silent
+			l.armAt(s, x, max(l.deadline(x)-x.interval(), now+l.cfg.RetryWait))
+			return false
+		}
+		deadline := l.deadline(x)
+		switch {
+		case now > deadline:
+			l.setStage(x, overdue)
+			return true
+		case now > deadline-x.interval():
+			l.setStage(x, overdue)
+		default:
+			l.setStage(x, onTime)
+		}
 	}
-	l.settle(x)
+	l.settle(s, x)
 	if !x.busy { // else the worker arms it when the flip is done
 		l.arm(s, x)
 	}
-}
-
-// flipper writes queued flips.
-func (l *Leases) flipper(ctx context.Context) {
-	for {
-		select {
-		case <-ctx.Done():
-			return
-		case x := <-l.flips:
-			l.flip(ctx, x)
-		}
-	}
-}
-
-// flip writes the wanted health of one instance, and arms its lease again for
-// whatever became of it meanwhile.
-func (l *Leases) flip(ctx context.Context, x *lease) {
-	s := l.shard(x.id)
-	s.mu.Lock()
-	want, gone := x.want, x.gone
-	if gone || x.settled() {
-		x.busy = false
-		if !gone {
-			l.arm(s, x)
-		}
-		s.mu.Unlock()
-		return
-	}
-	s.mu.Unlock()
-	err := l.deps.Flip(ctx, x.id, want)
-	if err != nil {
-		l.failed(ctx, x, want, err)
-		return
-	}
-	if want {
-		l.meter.recoveries.Inc()
-	} else {
-		l.meter.expirations.Inc()
-	}
-	s.mu.Lock()
-	if x.doubt {
-		x.doubt, x.beat = false, l.now() // writes work again: full time
-	}
-	x.healthy, x.busy = want, false
-	l.settle(x) // a beat, or a registration, may have come while it was written
-	if !x.gone && !x.busy {
-		l.arm(s, x)
-	}
-	s.mu.Unlock()
-}
-
-// failed handles a flip that could not be written: nobody expires while this
-// node cannot commit, and everybody gets full time after that.
-func (l *Leases) failed(ctx context.Context, x *lease, want bool, err error) {
-	l.meter.failures.Inc()
-	l.deps.Log.Warn("a change of health could not be written; the lease is held",
-		zap.String("instance", x.id), zap.Bool("healthy", want), zap.Error(err))
-	timer := time.NewTimer(l.cfg.RetryWait)
-	defer timer.Stop()
-	select {
-	case <-ctx.Done():
-	case <-timer.C:
-	}
-	s := l.shard(x.id)
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	x.busy = false
-	if x.gone {
-		return
-	}
-	// Held as healthy. The flip may have been written after all, so the wish
-	// for healthy is written until that works.
-	x.want, x.doubt = true, true
-	l.settle(x)
-	if !x.busy {
-		l.arm(s, x)
-	}
+	return false
 }
