@@ -16,7 +16,7 @@ import (
 type locality struct {
 	naming.Location
 	endpoints []endpoint // sorted by id
-	weight    uint32     // sum of theirs; never 0
+	weight    uint32     // see weightOf; never 0
 	size      int        // of the encoded LocalityLbEndpoints
 }
 

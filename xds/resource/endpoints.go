@@ -38,16 +38,29 @@ func localitiesOf(st *naming.ServiceState, client Client) ([]locality, []Problem
 	}
 	out := make([]locality, 0, len(groups))
 	for l, es := range groups {
-		g := locality{Location: l, endpoints: es}
-		for n := range es {
-			g.weight += es[n].weight
-		}
-		out = append(out, g)
+		out = append(out, locality{Location: l, endpoints: es, weight: weightOf(es, client)})
 	}
 	slices.SortFunc(out, func(a, b locality) int {
 		return cmp.Or(cmp.Compare(a.Region, b.Region), cmp.Compare(a.Zone, b.Zone), cmp.Compare(a.Campus, b.Campus))
 	})
 	return out, problems
+}
+
+// weightOf is the weight of a locality: the sum of its endpoints'. gRPC shares
+// a locality's weight among its healthy endpoints, so for it only those count:
+// else a healthy one would inherit the traffic of its sick neighbours.
+func weightOf(es []endpoint, client Client) uint32 {
+	var all, healthy uint32
+	for n := range es {
+		all += es[n].weight
+		if es[n].Healthy {
+			healthy += es[n].weight
+		}
+	}
+	if client == GRPC && healthy > 0 {
+		return healthy
+	}
+	return all
 }
 
 // selectUsable leaves out what gets no traffic (isolated, weight 0), and what

@@ -75,7 +75,7 @@ func strict(t tester, cla *endpointv3.ClusterLoadAssignment, client Client) {
 		localities[key] = true
 		order = append(order, key)
 		whole += uint64(l.GetLoadBalancingWeight().GetValue())
-		weights, sum := map[uint32]bool{}, uint64(0)
+		weights, sum, healthy := map[uint32]bool{}, uint64(0), uint64(0)
 		for _, e := range l.GetLbEndpoints() {
 			a := e.GetEndpoint().GetAddress().GetSocketAddress()
 			at := fmt.Sprint(a.GetAddress(), " ", a.GetPortValue())
@@ -85,6 +85,12 @@ func strict(t tester, cla *endpointv3.ClusterLoadAssignment, client Client) {
 			}
 			addresses[at], weights[w] = true, true
 			sum += uint64(w)
+			if e.GetHealthStatus() == corev3.HealthStatus_HEALTHY {
+				healthy += uint64(w)
+			}
+		}
+		if client == GRPC && healthy > 0 {
+			sum = healthy // gRPC gives it to them alone
 		}
 		if client == GRPC && len(weights) != 1 {
 			t.Fatalf("gRPC ignores weights within a locality: %v", l)
