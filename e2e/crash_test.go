@@ -23,10 +23,12 @@ const (
 
 // TestKillNineLosesNothing kills the server at random moments under load.
 // After each restart every acknowledged registration is there with its weight
-// and no acknowledged removal is back. POLESTAR_E2E_CRASH_ROUNDS sets the
+// and no acknowledged removal is back; an operation that was not answered may
+// be done or not, and its retry succeeds. Some restarts are killed, too.
+// POLESTAR_E2E_CRASH_ROUNDS sets the
 // number of kills.
 func TestKillNineLosesNothing(t *testing.T) {
-	rounds := 15
+	rounds := 20
 	if n, err := strconv.Atoi(os.Getenv("POLESTAR_E2E_CRASH_ROUNDS")); err == nil {
 		rounds = n
 	}
@@ -47,6 +49,13 @@ func TestKillNineLosesNothing(t *testing.T) {
 		s.Kill()
 		close(stop)
 		wg.Wait()
+		if round%3 == 2 { // the start is killed, too
+			if err := s.Launch(); err != nil {
+				t.Fatal(err)
+			}
+			time.Sleep(time.Duration(rand.IntN(40)) * time.Millisecond)
+			s.Kill()
+		}
 		if err := s.Start(); err != nil {
 			t.Fatal(err)
 		}
@@ -98,7 +107,7 @@ func churn(addr string, w int, states *[20]state, weights *[20]uint32, stop chan
 }
 
 // check compares what the server shows with what was acknowledged; what was in
-// doubt may be either, and is settled by looking.
+// doubt may be either, and is settled by a retry or by looking.
 func check(t *testing.T, r *harness.Registrar, round, w int, states *[20]state, weights *[20]uint32) {
 	t.Helper()
 	all, err := r.Instances(fmt.Sprint("crash", w))
@@ -118,6 +127,11 @@ func check(t *testing.T, r *harness.Registrar, round, w int, states *[20]state, 
 			t.Errorf("round %d: %s has weight %d, acknowledged was %d", round, address(w, n), weight, weights[n])
 		case states[n] == absent && there:
 			t.Errorf("round %d: acknowledged removal of %s is back", round, address(w, n))
+		case states[n] == doubt && n%2 == 0: // a retry settles it
+			states[n], weights[n] = present, rand.Uint32N(1000)+1
+			if err := r.Put(harness.Instance(fmt.Sprint("crash", w), address(w, n), harness.Weight(weights[n]))); err != nil {
+				t.Errorf("round %d: retry: %v", round, err)
+			}
 		case states[n] == doubt && there:
 			states[n], weights[n] = present, weight
 		case states[n] == doubt:

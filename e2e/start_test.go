@@ -1,6 +1,7 @@
 package e2e
 
 import (
+	"bytes"
 	"net"
 	"os"
 	"path/filepath"
@@ -17,6 +18,10 @@ func TestStartSaysWhatIsWrong(t *testing.T) {
 	running := harness.StartServer(t)
 	file := filepath.Join(t.TempDir(), "file")
 	if err := os.WriteFile(file, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	garbage := t.TempDir()
+	if err := os.WriteFile(filepath.Join(garbage, "polestar.db"), bytes.Repeat([]byte("no store "), 4096), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	yaml := filepath.Join(t.TempDir(), "polestar.yaml")
@@ -37,6 +42,8 @@ func TestStartSaysWhatIsWrong(t *testing.T) {
 		"xDS port in use":                {func(s *harness.Server) { s.XDS = taken }, []string{"xds address", taken, "already in use"}},
 		"HTTP port in use":               {func(s *harness.Server) { s.HTTP = taken }, []string{"http address", taken, "already in use"}},
 		"data directory is a file":       {func(s *harness.Server) { s.DataDir = file }, []string{"data directory", file}},
+		"data directory that cannot be":  {func(s *harness.Server) { s.DataDir = "/proc/polestar" }, []string{"data directory", "/proc/polestar"}},
+		"store file that is none":        {func(s *harness.Server) { s.DataDir = garbage }, []string{"store file", garbage, "damaged or no Polestar store"}},
 		"second server on the same file": {func(s *harness.Server) { s.DataDir = running.DataDir }, []string{"another server has it open"}},
 		"unknown key in the file":        {func(s *harness.Server) { s.Args = []string{"--config", yaml} }, []string{"xds-adr", "xds-addr"}},
 		"unknown flag":                   {func(s *harness.Server) { s.Args = []string{"--no-such-flag"} }, []string{"no-such-flag"}},
