@@ -75,8 +75,8 @@ func TestOverrunIsNamed(t *testing.T) {
 		release := make(chan struct{})
 		ctx, cancel := context.WithCancel(t.Context())
 		slow := Component{Name: "slow", Run: func(context.Context) error { <-release; return nil }}
-		go cancel()
-		err := Run(ctx, zap.NewNop(), time.Second, []Component{slow, {Name: "x"}})
+		last := Component{Name: "last", Start: func(context.Context) error { cancel(); return nil }}
+		err := Run(ctx, zap.NewNop(), time.Second, []Component{slow, last})
 		if err == nil || !strings.Contains(err.Error(), "slow did not stop within 1s") {
 			t.Errorf("err = %v", err)
 		}
