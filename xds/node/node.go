@@ -54,8 +54,12 @@ func Parse(n *corev3.Node) (*View, error) {
 		return nil, errors.New("node.id: must not be empty")
 	}
 	for _, f := range [...]struct{ field, text string }{
-		{"id", v.ID}, {"cluster", v.Cluster}, {"user_agent_name", v.UserAgent},
-		{"locality.region", v.Location.Region}, {"locality.zone", v.Location.Zone}, {"locality.sub_zone", v.Location.Campus},
+		{"id", v.ID},
+		{"cluster", v.Cluster},
+		{"user_agent_name", v.UserAgent},
+		{"locality.region", v.Location.Region},
+		{"locality.zone", v.Location.Zone},
+		{"locality.sub_zone", v.Location.Campus},
 	} {
 		if err := check("node."+f.field, f.text); err != nil {
 			return nil, err

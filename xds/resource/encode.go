@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"encoding/hex"
 	"fmt"
+	"slices"
 
 	"github.com/cespare/xxhash/v2"
 	"google.golang.org/protobuf/encoding/protowire"
@@ -59,7 +60,7 @@ func encode(key Key, c content, revision naming.Revision) (*Resource, error) {
 	hex.Encode(b[versionAt:], sum[:])
 	return &Resource{
 		Name: key.Name, Version: string(b[versionAt : versionAt+versionLen]), Revision: revision,
-		Any: b[anyAt:end:end], Delta: b[:len(b):len(b)],
+		Any: b[anyAt:end:end], Delta: slices.Clip(b),
 	}, nil
 }
 

@@ -12,8 +12,9 @@ const (
 	Endpoints
 	Listener
 	Route
-	numTypes
 )
+
+const numTypes = int(Route) + 1
 
 // Types lists all types in sending order.
 func Types() []Type { return []Type{Cluster, Endpoints, Listener, Route} }

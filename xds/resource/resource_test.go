@@ -3,6 +3,7 @@ package resource
 import (
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -82,8 +83,8 @@ func weight(w uint32) func(*naming.Instance) { return func(i *naming.Instance) {
 func host(h string) func(*naming.Instance)   { return func(i *naming.Instance) { i.Host = h } }
 func sick(i *naming.Instance)                { i.Healthy = false }
 func isolated(i *naming.Instance)            { i.Isolated = true }
-func in(r, z, c string) func(*naming.Instance) {
-	return func(i *naming.Instance) { i.Location = naming.Location{Region: r, Zone: z, Campus: c} }
+func in(campus string) func(*naming.Instance) {
+	return func(i *naming.Instance) { i.Location.Campus = campus }
 }
 
 // decode unpacks what a client would see.
@@ -162,13 +163,13 @@ func TestEndpoints(t *testing.T) {
 		},
 		"gRPC: a locality for each weight, the common one keeps its name": {
 			GRPC,
-			[]naming.Instance{inst("d/s", 1, in("", "", "c")), inst("d/s", 2, in("", "", "c")), inst("d/s", 3, in("", "", "c"), weight(300))},
+			[]naming.Instance{inst("d/s", 1, in("c")), inst("d/s", 2, in("c")), inst("d/s", 3, in("c"), weight(300))},
 			map[string]string{"10.0.0.1": "c w100 of 200 HEALTHY", "10.0.0.2": "c w100 of 200 HEALTHY", "10.0.0.3": "c~w300 w300 of 300 HEALTHY"},
 			0,
 		},
 		"gRPC: a campus that is called like a weight": {
 			GRPC,
-			[]naming.Instance{inst("d/s", 1), inst("d/s", 2, weight(5)), inst("d/s", 3, in("", "", "~w5"))},
+			[]naming.Instance{inst("d/s", 1), inst("d/s", 2, weight(5)), inst("d/s", 3, in("~w5"))},
 			map[string]string{"10.0.0.1": "~w100 w100 of 100 HEALTHY", "10.0.0.2": " w5 of 5 HEALTHY", "10.0.0.3": "~w5 w100 of 100 HEALTHY"},
 			0,
 		},
@@ -267,7 +268,7 @@ func BenchmarkEndpoints(b *testing.B) {
 			}))
 		}
 		w := world(b, all...)
-		b.Run(fmt.Sprint(n), func(b *testing.B) {
+		b.Run(strconv.Itoa(n), func(b *testing.B) {
 			b.ReportAllocs()
 			for b.Loop() {
 				if _, _, err := Build(w, Key{Endpoints, Scope{}, "d/s"}); err != nil {

@@ -2,7 +2,6 @@ package resource
 
 import (
 	"fmt"
-	"math/rand/v2"
 	"slices"
 	"strings"
 	"testing"
@@ -50,10 +49,7 @@ func anyWorld(r *rapid.T) []naming.Instance {
 func acceptable(r *rapid.T) {
 	all := anyWorld(r)
 	w := worldOf(r, all)
-	shuffled := slices.Clone(all)
-	rand.New(rand.NewPCG(rapid.Uint64().Draw(r, "seed"), 0)).Shuffle(len(shuffled), func(a, b int) {
-		shuffled[a], shuffled[b] = shuffled[b], shuffled[a]
-	})
+	shuffled := rapid.Permutation(all).Draw(r, "shuffled")
 	again := worldOf(r, shuffled)
 	names := Names(w, Cluster, Scope{})
 	if len(slices.Compact(slices.Clone(names))) != len(names) {
