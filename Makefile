@@ -2,7 +2,7 @@
 GO ?= go
 LINT = $(GO) tool -modfile=tools/go.mod golangci-lint
 
-.PHONY: build run test check lint unit e2e demo bench fuzz proto crash
+.PHONY: build run test install check lint unit e2e demo bench fuzz proto crash
 
 build: ## bin/polestar
 	CGO_ENABLED=0 $(GO) build -o bin/polestar ./cmd/polestar
@@ -10,7 +10,10 @@ build: ## bin/polestar
 run: build ## the server on the embedded store in ./data
 	bin/polestar server --log-format console
 
-test: lint unit e2e ## everything; installs what it needs
+test: install lint unit e2e ## everything; installs what it needs
+
+install: ## compiler for the race detector, JDK, Maven, Envoy, Python's gRPC
+	e2e/install.sh
 
 check: lint unit ## what a change needs before it is committed
 
@@ -21,12 +24,10 @@ lint:
 unit:
 	$(GO) test -race -timeout 10m ./...
 
-e2e: ## real Envoy, SDKs and gRPC clients
-	e2e/install.sh
-	cd e2e && $(GO) vet ./... && $(GO) test -count=1 -timeout 25m ./...
+e2e: install ## real Envoy, SDKs and gRPC clients
+	cd e2e && $(GO) vet ./... && $(GO) test -race -count=1 -timeout 25m ./...
 
-demo: build ## traffic that follows registrations, in about a minute
-	e2e/install.sh
+demo: install build ## traffic that follows registrations, in half a minute
 	cd e2e && $(GO) run ./demo
 
 crash: ## 100 kills under load

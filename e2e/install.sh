@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Installs what the end-to-end tests need and the machine lacks. A second run
+# Installs what the tests need and the machine lacks. A second run
 # finds everything in the cache. Debian or a relative of it.
 set -euo pipefail
 cd "$(dirname "$0")"
@@ -7,14 +7,19 @@ cache=${POLESTAR_E2E_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/polestar}
 mkdir -p "$cache"
 
 packages=()
+command -v "${CC:-gcc}" >/dev/null || packages+=(gcc libc6-dev) # for go test -race
 command -v python3 >/dev/null || packages+=(python3)
 python3 -c 'import ensurepip, venv' 2>/dev/null || packages+=(python3-venv)
-command -v javac >/dev/null || packages+=(openjdk-17-jdk-headless)
+command -v javac >/dev/null || packages+=(jdk)
 command -v mvn >/dev/null || packages+=(maven)
 if ((${#packages[@]})); then
 	echo "e2e: installing ${packages[*]}"
 	sudo=; [ "$(id -u)" = 0 ] || sudo=sudo
 	$sudo apt-get update -qq
+	# Newer Debians have a newer default, which does as well.
+	jdk=openjdk-17-jdk-headless
+	apt-cache show "$jdk" >/dev/null 2>&1 || jdk=default-jdk-headless
+	packages=("${packages[@]/#jdk/$jdk}")
 	DEBIAN_FRONTEND=noninteractive $sudo apt-get install -y -qq --no-install-recommends "${packages[@]}"
 fi
 
