@@ -198,9 +198,7 @@ func (ct *clientType) request(r Request, delta bool) {
 			ct.asked[name] = ct.asked[name] || !has
 		}
 		ct.asked[""] = ct.asked[""] || len(r.Subscribe) == 0 && r.Nonce == "" || slices.Contains(r.Subscribe, wildcard)
-		for name, version := range r.Initial {
-			ct.confirmed[name] = version
-		}
+		maps.Copy(ct.confirmed, r.Initial)
 		return
 	}
 	if r.Nonce == "" || ct.server == nil || !slices.Equal(ct.server, r.Subscribe) {

@@ -1,7 +1,6 @@
 package ads
 
 import (
-	"maps"
 	"slices"
 	"strings"
 
@@ -132,11 +131,13 @@ func (f *full) subscribed(list []*resource.Resource) []*resource.Resource {
 	return slices.DeleteFunc(slices.Clone(list), dropped)
 }
 
-func (f *full) changed(names map[string]struct{}) {
+func (f *full) changed(names []string) {
 	if f.due == nil {
 		f.due = make(map[string]struct{}, len(names))
 	}
-	maps.Copy(f.due, names)
+	for _, name := range names {
+		f.due[name] = struct{}{}
+	}
 }
 
 func (f *full) settle(sent *flight, accepted bool) error {

@@ -26,7 +26,7 @@ func TestMachineAtRandom(t *testing.T) { atRandom(t, playMachine) }
 
 func atRandom(t *testing.T, play func(*testing.T, []byte)) {
 	t.Helper()
-	random := rand.New(rand.NewPCG(1, 2))
+	random := rand.New(rand.NewPCG(1, 2)) //nolint:gosec // the same scripts in each run
 	for range 5000 {
 		script := make([]byte, 5+random.IntN(100))
 		for i := range script {
@@ -159,16 +159,16 @@ func (o *order) change(names ...string) {
 			o.w.put(resource.Endpoints, name, "")
 		}
 	}
-	list := ""
+	var list strings.Builder
 	for _, name := range []string{"a", "b", "c", "d"} {
 		if o.up[name] {
-			list += name
+			list.WriteString(name)
 		}
 		for t := range o.types {
 			o.types[t].asked[name] = true
 		}
 	}
-	o.w.put(resource.Route, "routes", fmt.Sprintf("%s.%d", list, o.n))
+	o.w.put(resource.Route, "routes", fmt.Sprintf("%s.%d", &list, o.n))
 }
 
 func (o *order) check() {

@@ -93,7 +93,7 @@ type channel interface {
 	// request applies the subscription part of a request.
 	request(r Request, first bool) error
 	// changed notes that watched resources may have changed.
-	changed(names map[string]struct{})
+	changed(names []string)
 	// settle applies what the client said of the response in flight.
 	settle(f *flight, accepted bool) error
 	// waiting reports whether something new or changed is to be sent.

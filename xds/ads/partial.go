@@ -186,8 +186,8 @@ func (p *partial) look(name string, why reason) {
 	p.due[name] |= why
 }
 
-func (p *partial) changed(names map[string]struct{}) {
-	for name := range names {
+func (p *partial) changed(names []string) {
+	for _, name := range names {
 		if p.wildcard || p.names[name].named {
 			p.look(name, touched)
 		}

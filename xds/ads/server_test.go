@@ -3,12 +3,14 @@ package ads
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net"
 	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
@@ -255,14 +257,14 @@ func TestP01TypeMayBeEmptyOnServiceOfOneType(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := s.Send(&discoveryv3.DeltaDiscoveryRequest{Node: envoy}); err != nil {
+	if err = s.Send(&discoveryv3.DeltaDiscoveryRequest{Node: envoy}); err != nil {
 		t.Fatal(err)
 	}
 	r, err := s.Recv()
 	if err != nil || len(r.GetResources()) != 1 || r.GetResources()[0].GetName() != "a" || r.GetResources()[0].GetVersion() != "a1" {
 		t.Fatal(r, err)
 	}
-	if err := s.Send(&discoveryv3.DeltaDiscoveryRequest{TypeUrl: resource.Route.URL()}); err != nil {
+	if err = s.Send(&discoveryv3.DeltaDiscoveryRequest{TypeUrl: resource.Route.URL()}); err != nil {
 		t.Fatal(err)
 	}
 	ends(t, func() error { _, err := s.Recv(); return err }, codes.InvalidArgument, "type_url: this service serves")
@@ -330,5 +332,108 @@ func TestDrainEndsStreams(t *testing.T) {
 	d.sotw(t).ends(codes.Unavailable, "server is shutting down")
 	if got := d.server.Clients(); len(got) != 0 {
 		t.Errorf("clients after the end: %v", got)
+	}
+}
+
+// TestG25ClientThatNeverReads runs with fake time: the client opens a stream
+// and reads nothing, while everything changes all the time.
+func TestG25ClientThatNeverReads(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		d := open(t)
+		var names []string
+		for i := range 40 {
+			names = append(names, fmt.Sprint(i))
+			d.put(resource.Endpoints, names[i], strings.Repeat("x", 100_000))
+		}
+		c := d.sotw(t)
+		start := time.Now()
+		c.send(&discoveryv3.DiscoveryRequest{Node: envoy, TypeUrl: resource.Endpoints.URL(), ResourceNames: names})
+		c.send(&discoveryv3.DiscoveryRequest{TypeUrl: resource.Cluster.URL()})
+		synctest.Wait()
+		for i := range 100 {
+			for _, name := range names {
+				d.put(resource.Endpoints, name, fmt.Sprint(strings.Repeat("y", 100_000), i))
+			}
+			for _, name := range names {
+				d.cache.Refresh([]resource.Ref{{Type: resource.Endpoints, Name: name}})
+			}
+		}
+		if got := d.server.Clients(); len(got) != 1 || got[0].Types[0].Sent.Nonce == "" {
+			t.Fatalf("clients: %+v", got)
+		}
+		if at := metric(t, d.metrics, "polestar_xds_responses_total"); at > 2 {
+			t.Errorf("%v responses were made for a client that reads none", at)
+		}
+		time.Sleep(DefaultSendTimeout)
+		synctest.Wait()
+		if got := d.server.Clients(); len(got) != 0 {
+			t.Errorf("still connected: %+v", got)
+		}
+		c.ends(codes.DeadlineExceeded, "the client did not read for 1m0s")
+		if got := time.Since(start); got != DefaultSendTimeout {
+			t.Errorf("ended after %v", got)
+		}
+	})
+}
+
+// metric adds up all series of a counter.
+func metric(t *testing.T, r *prometheus.Registry, name string) float64 {
+	t.Helper()
+	families, err := r.Gather()
+	if err != nil {
+		t.Fatal(err)
+	}
+	sum := 0.0
+	for _, f := range families {
+		if f.GetName() != name {
+			continue
+		}
+		for _, m := range f.GetMetric() {
+			sum += m.GetCounter().GetValue() + m.GetGauge().GetValue() + float64(m.GetHistogram().GetSampleCount())
+		}
+	}
+	return sum
+}
+
+func TestMetricsAndClient(t *testing.T) {
+	d := open(t)
+	d.put(resource.Cluster, "a", "a1")
+	c := d.sotw(t)
+	c.send(&discoveryv3.DiscoveryRequest{Node: envoy, TypeUrl: resource.Cluster.URL()})
+	r := c.recv()
+	c.send(&discoveryv3.DiscoveryRequest{TypeUrl: resource.Cluster.URL(), ResponseNonce: r.GetNonce()})
+	d.change(resource.Cluster, "a", "a2")
+	r = c.recv()
+	c.send(&discoveryv3.DiscoveryRequest{
+		TypeUrl: resource.Cluster.URL(), ResponseNonce: r.GetNonce(), ErrorDetail: &rpcstatus.Status{Message: "no"},
+	})
+	c.send(&discoveryv3.DiscoveryRequest{TypeUrl: resource.Endpoints.URL(), ResourceNames: []string{"none"}})
+	c.recv()
+	for name, want := range map[string]float64{
+		"polestar_xds_streams":              1,
+		"polestar_xds_resources_sent_total": 2,
+		"polestar_xds_acks_total":           1,
+		"polestar_xds_nacks_total":          1,
+		"polestar_xds_ack_seconds":          1,
+	} {
+		if got := metric(t, d.metrics, name); got != want {
+			t.Errorf("%s = %v, want %v", name, got, want)
+		}
+	}
+	all := d.server.Clients()
+	if len(all) != 1 {
+		t.Fatalf("clients: %+v", all)
+	}
+	got := all[0]
+	if got.NodeID != "n1" || got.UserAgent != "envoy" || got.View != "everybody" || got.Service != "ads" || got.Delta ||
+		got.Peer == "" || got.Since.IsZero() || len(got.Types) != 2 || !got.Types[0].Wildcard || got.Types[1].Names != 1 {
+		t.Errorf("client: %+v", got)
+	}
+	one, names, ok := d.server.Client(got.ID)
+	if !ok || one.NodeID != "n1" || len(names) != 2 || names[0].Name != "a" || names[0].Acked != "a1" || names[1].Name != "none" {
+		t.Errorf("client %d: %+v %+v %v", got.ID, one, names, ok)
+	}
+	if _, _, ok := d.server.Client(got.ID + 1); ok {
+		t.Error("a stream that does not exist was found")
 	}
 }

@@ -35,10 +35,7 @@ func (w *world) put(t resource.Type, name, version string) {
 		}
 	}
 	if w.watched[ref] || w.all[t] {
-		if w.dirty[t] == nil {
-			w.dirty[t] = map[string]struct{}{}
-		}
-		w.dirty[t][name] = struct{}{}
+		w.dirty[t] = append(w.dirty[t], name)
 	}
 }
 

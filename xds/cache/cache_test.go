@@ -1,7 +1,7 @@
 package cache
 
 import (
-	"maps"
+	"fmt"
 	"runtime"
 	"slices"
 	"strings"
@@ -24,10 +24,12 @@ type world struct {
 	overlaps int // builds of a key while it was being built
 }
 
-func newWorld(pairs ...string) *world {
+// newWorld makes a world of clusters, each given as name=version.
+func newWorld(clusters ...string) *world {
 	w := &world{versions: map[resource.Ref]string{}, building: map[resource.Key]bool{}}
-	for i := 0; i < len(pairs); i += 2 {
-		w.set(resource.Cluster, pairs[i], pairs[i+1])
+	for _, form := range clusters {
+		name, version, _ := strings.Cut(form, "=")
+		w.set(resource.Cluster, name, version)
 	}
 	return w
 }
@@ -116,7 +118,8 @@ func forms(list []*resource.Resource) string {
 func taken(w *Watcher) string {
 	var out []string
 	for t, names := range w.Take() {
-		for _, name := range slices.Sorted(maps.Keys(names)) {
+		slices.Sort(names)
+		for _, name := range slices.Compact(names) {
 			out = append(out, resource.Type(t).String()+":"+name)
 		}
 	}
@@ -134,7 +137,7 @@ func woken(w *Watcher) bool {
 }
 
 func TestSubscribeBuildsOnceAndRefreshTells(t *testing.T) {
-	b := newWorld("a", "1")
+	b := newWorld("a=1")
 	c := New(b)
 	w, other := c.NewWatcher(), c.NewWatcher()
 	defer w.Close()
@@ -164,7 +167,7 @@ func TestSubscribeBuildsOnceAndRefreshTells(t *testing.T) {
 }
 
 func TestRefreshOfUnchangedContentWakesNobody(t *testing.T) {
-	b := newWorld("a", "1")
+	b := newWorld("a=1")
 	c := New(b)
 	w := c.NewWatcher()
 	defer w.Close()
@@ -180,7 +183,7 @@ func TestRefreshOfUnchangedContentWakesNobody(t *testing.T) {
 }
 
 func TestRefreshOfWhatNobodyWatchesBuildsNothing(t *testing.T) {
-	b := newWorld("a", "1")
+	b := newWorld("a=1")
 	c := New(b)
 	w := c.NewWatcher()
 	defer w.Close()
@@ -193,7 +196,7 @@ func TestRefreshOfWhatNobodyWatchesBuildsNothing(t *testing.T) {
 }
 
 func TestScopesAreApart(t *testing.T) {
-	b := newWorld("a", "1")
+	b := newWorld("a=1")
 	c := New(b)
 	w, other := c.NewWatcher(), c.NewWatcher()
 	defer w.Close()
@@ -218,7 +221,7 @@ func TestScopesAreApart(t *testing.T) {
 }
 
 func TestEntriesWithoutWatchersAreFreed(t *testing.T) {
-	c := New(newWorld("a", "1", "b", "1"))
+	c := New(newWorld("a=1", "b=1"))
 	w, other := c.NewWatcher(), c.NewWatcher()
 	w.Subscribe(cluster("a"))
 	w.Subscribe(cluster("missing"))
@@ -236,21 +239,49 @@ func TestEntriesWithoutWatchersAreFreed(t *testing.T) {
 }
 
 func TestUnsubscribedIsNotTold(t *testing.T) {
-	b := newWorld("a", "1", "b", "1")
+	b := newWorld("a=1", "b=1")
 	c := New(b)
 	w := c.NewWatcher()
 	defer w.Close()
 	w.Subscribe(cluster("a"))
 	w.Subscribe(cluster("b"))
-	c.Refresh([]resource.Ref{b.set(resource.Cluster, "a", "2"), b.set(resource.Cluster, "b", "2")})
 	w.Unsubscribe(cluster("a"))
+	c.Refresh([]resource.Ref{b.set(resource.Cluster, "a", "2"), b.set(resource.Cluster, "b", "2")})
 	if got := taken(w); got != "cds:b" {
 		t.Errorf("told %q", got)
 	}
 }
 
+func TestMarksOfASlowStreamAreBounded(t *testing.T) {
+	const names = 50
+	b := newWorld()
+	c := New(b)
+	w := c.NewWatcher()
+	defer w.Close()
+	var refs []resource.Ref
+	for i := range names {
+		name := fmt.Sprint(i)
+		w.Subscribe(cluster(name))
+		refs = append(refs, resource.Ref{Type: resource.Cluster, Name: name})
+	}
+	for i := range 1000 {
+		for _, ref := range refs {
+			b.set(ref.Type, ref.Name, fmt.Sprint(i))
+		}
+		c.Refresh(refs)
+	}
+	d := w.Take()[resource.Cluster]
+	if cap(d) > 4*names {
+		t.Errorf("%d marks for %d names", cap(d), names)
+	}
+	slices.Sort(d)
+	if got := len(slices.Compact(d)); got != names {
+		t.Errorf("%d names, want %d", got, names)
+	}
+}
+
 func TestWildcard(t *testing.T) {
-	b := newWorld("b", "1", "a", "1")
+	b := newWorld("b=1", "a=1")
 	c := New(b)
 	w := c.NewWatcher()
 	defer w.Close()
@@ -289,7 +320,7 @@ func TestWildcard(t *testing.T) {
 }
 
 func TestWildcardIsSharedAndJoinsNames(t *testing.T) {
-	b := newWorld("a", "1", "b", "1")
+	b := newWorld("a=1", "b=1")
 	c := New(b)
 	named, w, other := c.NewWatcher(), c.NewWatcher(), c.NewWatcher()
 	defer named.Close()
@@ -311,11 +342,13 @@ func TestWildcardIsSharedAndJoinsNames(t *testing.T) {
 	}
 	c.Refresh([]resource.Ref{b.set(resource.Cluster, "a", "2"), b.set(resource.Cluster, "b", "2")})
 	w.UnsubscribeAll(resource.Cluster, envoy)
+	taken(w)
+	c.Refresh([]resource.Ref{b.set(resource.Cluster, "a", "3"), b.set(resource.Cluster, "b", "3")})
 	if got := taken(w); got != "cds:a" {
 		t.Errorf("after the wildcard, with one name left: told %q", got)
 	}
-	c.Refresh([]resource.Ref{b.set(resource.Cluster, "a", "3")})
 	other.Unsubscribe(cluster("a"))
+	c.Refresh([]resource.Ref{b.set(resource.Cluster, "a", "4")})
 	if got := taken(other); got != "cds:a cds:b" {
 		t.Errorf("wildcard: told %q", got)
 	}
@@ -324,7 +357,7 @@ func TestWildcardIsSharedAndJoinsNames(t *testing.T) {
 // TestRefreshIsSeenInOrder looks into the middle of a Refresh, each time that
 // something is built, as a stream would that happens to be awake.
 func TestRefreshIsSeenInOrder(t *testing.T) {
-	b := newWorld("stays", "1", "goes", "1")
+	b := newWorld("stays=1", "goes=1")
 	b.set(resource.Route, "r", "to goes")
 	c := New(b)
 	w := c.NewWatcher()
@@ -353,7 +386,7 @@ func TestRefreshIsSeenInOrder(t *testing.T) {
 // TestOlderBuildNeverWins lets a subscription build from an old world while a
 // newer one is refreshed.
 func TestOlderBuildNeverWins(t *testing.T) {
-	b := newWorld("a", "1")
+	b := newWorld("a=1")
 	c := New(b)
 	w := c.NewWatcher()
 	defer w.Close()
@@ -388,7 +421,7 @@ func TestOlderBuildNeverWins(t *testing.T) {
 // TestRefreshOfAnEntryDroppedMeanwhile takes the last name away from an entry
 // while it is being rebuilt for a wildcard.
 func TestRefreshOfAnEntryDroppedMeanwhile(t *testing.T) {
-	b := newWorld("a", "1")
+	b := newWorld("a=1")
 	c := New(b)
 	w, named := c.NewWatcher(), c.NewWatcher()
 	defer w.Close()
@@ -495,7 +528,10 @@ func (s *stream) live(t *testing.T, b *world, names []string, seed int, stop <-c
 }
 
 func (s *stream) take() {
-	for name := range s.w.Take()[resource.Cluster] {
+	for _, name := range s.w.Take()[resource.Cluster] {
+		if _, named := s.have[name]; !named && !s.all {
+			continue
+		}
 		s.have[name] = version(s.cache.Get(cluster(name)))
 	}
 }

@@ -1,6 +1,10 @@
 package cache
 
-import "polestar/xds/resource"
+import (
+	"slices"
+
+	"polestar/xds/resource"
+)
 
 // Watcher is one stream's subscriptions and the set of those that changed
 // since the stream looked. One goroutine calls its methods.
@@ -15,8 +19,9 @@ type Watcher struct {
 	round uint64 // newest Refresh that marked something here
 }
 
-// Dirty holds, by type, the names that changed.
-type Dirty [types]map[string]struct{}
+// Dirty holds, by type, the names that changed, in no order; a name can be in
+// it twice, or no longer be subscribed.
+type Dirty [types][]string
 
 // Empty reports whether nothing changed.
 func (d *Dirty) Empty() bool {
@@ -91,9 +96,6 @@ func (w *Watcher) Unsubscribe(key resource.Key) {
 	}
 	delete(e.watchers, w)
 	delete(w.named, e)
-	if s := c.sets[key.Type][key.Scope]; s == nil || !w.in(s) {
-		delete(w.dirty[key.Type], key.Name)
-	}
 	c.release(e)
 }
 
@@ -158,16 +160,12 @@ func (w *Watcher) UnsubscribeAll(t resource.Type, scope resource.Scope) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	s := c.sets[t][scope]
-	if s == nil || !w.in(s) {
+	if s == nil {
 		return
 	}
-	delete(w.sets, s)
-	w.leave(s)
-	for name := range w.dirty[t] {
-		e := c.find(resource.Key{Type: t, Scope: scope, Name: name})
-		if e == nil || !w.watches(e) {
-			delete(w.dirty[t], name)
-		}
+	if _, in := w.sets[s]; in {
+		delete(w.sets, s)
+		w.leave(s)
 	}
 }
 
@@ -187,23 +185,25 @@ func (w *Watcher) leave(s *set) {
 	}
 }
 
-func (w *Watcher) in(s *set) bool {
-	_, ok := w.sets[s]
-	return ok
-}
-
-func (w *Watcher) watches(e *entry) bool {
-	_, ok := w.named[e]
-	return ok
-}
-
-// mark notes a change. Cache.mu is held.
+// mark notes a change. Cache.mu is held. However often names change, the list
+// stays shorter than four times their number.
 func (w *Watcher) mark(t resource.Type, name string) {
-	if w.dirty[t] == nil {
-		w.dirty[t] = map[string]struct{}{}
+	d := w.dirty[t]
+	if n := len(d); n > 0 && d[n-1] == name {
+		return
 	}
-	w.dirty[t][name] = struct{}{}
+	if len(d) == cap(d) && len(d) >= minCompact {
+		slices.Sort(d)
+		d = slices.Compact(d)
+		if len(d) > cap(d)/2 {
+			d = slices.Grow(d, cap(d))
+		}
+	}
+	w.dirty[t] = append(d, name)
 }
+
+// minCompact is the length from which it is worth to look for repeated names.
+const minCompact = 16
 
 func (w *Watcher) notify() {
 	select {
