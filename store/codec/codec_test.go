@@ -1,0 +1,154 @@
+package codec
+
+import (
+	"fmt"
+	"reflect"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"polestar/naming"
+)
+
+// filled sets every field of a struct to something of its own, so that a field
+// that the codec forgets is noticed.
+func filled(t *testing.T, v reflect.Value, n *int) {
+	t.Helper()
+	*n++
+	switch v.Kind() {
+	case reflect.String:
+		v.SetString(fmt.Sprint("text ", *n))
+	case reflect.Int64:
+		v.SetInt(int64(*n))
+	case reflect.Uint32, reflect.Uint64:
+		v.SetUint(uint64(*n))
+	case reflect.Bool:
+		v.SetBool(true)
+	case reflect.Struct:
+		for i := range v.NumField() {
+			filled(t, v.Field(i), n)
+		}
+	case reflect.Slice:
+		v.Set(reflect.MakeSlice(v.Type(), 2, 2))
+		filled(t, v.Index(0), n)
+		filled(t, v.Index(1), n)
+	default:
+		t.Fatalf("no rule for a field of type %s", v.Type())
+	}
+}
+
+func objects(t *testing.T) []naming.Object {
+	n := 0
+	out := []naming.Object{&naming.Namespace{}, &naming.Service{}, &naming.Instance{}, &naming.Client{}}
+	for _, o := range out {
+		filled(t, reflect.ValueOf(o).Elem(), &n)
+	}
+	return out
+}
+
+func TestEveryFieldComesBack(t *testing.T) {
+	for _, o := range objects(t) {
+		record, err := Encode(o)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for name, in := range map[string]Interner{"shared": {}, "not shared": nil} {
+			got, err := Decode(o.ObjectKind(), record, in)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if diff := cmp.Diff(o, got); diff != "" {
+				t.Errorf("%s, %s: %s", o.ObjectKind(), name, diff)
+			}
+		}
+	}
+}
+
+func TestCommitComesBack(t *testing.T) {
+	all := objects(t)
+	want := naming.Commit{Revision: 7, Time: 8}
+	for n, o := range all {
+		want.Changes = append(
+			want.Changes,
+			naming.Change{After: o, Actor: naming.Actor{Principal: "p", Address: "a", Agent: fmt.Sprint(n)}, Cause: "c", Reason: "r"},
+			naming.Change{Before: o}, naming.Change{Before: o, After: o},
+		)
+	}
+	record, err := EncodeCommit(want)
+	if err != nil {
+		t.Fatal(err)
+	}
+	got, err := DecodeCommit(7, record)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Error(diff)
+	}
+}
+
+func TestDamageIsAnError(t *testing.T) {
+	for _, k := range []naming.Kind{naming.KindNamespace, naming.KindService, naming.KindInstance, naming.KindClient, 99} {
+		if o, err := Decode(k, []byte{0xff, 0xff}, nil); err == nil || o != nil {
+			t.Errorf("kind %d: %v, %v", k, o, err)
+		}
+	}
+	if _, err := Encode(nil); err == nil {
+		t.Error("nothing was encoded")
+	}
+	// A change without any object says nothing.
+	if _, err := DecodeCommit(1, []byte{0x12, 0x02, 0x08, 0x03}); err == nil {
+		t.Error("a change of nothing was accepted")
+	}
+}
+
+// Any bytes are decoded or refused, and what is decoded can be stored again.
+func FuzzDecode(f *testing.F) {
+	f.Add(uint8(3), []byte{0x0a, 0x01, 'a'})
+	f.Fuzz(func(t *testing.T, kind uint8, record []byte) {
+		if o, err := Decode(naming.Kind(kind%5), record, Interner{}); err == nil {
+			again, err := Encode(o)
+			if err != nil {
+				t.Fatalf("%+v cannot be stored again: %v", o, err)
+			}
+			got, err := Decode(o.ObjectKind(), again, nil)
+			if err != nil || cmp.Diff(o, got) != "" {
+				t.Fatalf("%+v came back as %+v, %v", o, got, err)
+			}
+		}
+		if c, err := DecodeCommit(1, record); err == nil {
+			if _, err := EncodeCommit(c); err != nil {
+				t.Fatalf("%+v cannot be stored again: %v", c, err)
+			}
+		}
+	})
+}
+
+func BenchmarkInstance(b *testing.B) {
+	i := &naming.Instance{
+		ID: "c34d52e1474f4e8463ebcc3cec1a57bb9f9eac2a", Service: naming.ServiceKey{Namespace: "default", Name: "service"},
+		Host: "10.0.0.1", Port: 80, Protocol: "grpc", Version: "1.0", Weight: 100, Healthy: true, TTL: 5,
+		Metadata: naming.NewMetadata(map[string]string{"a": "1", "b": "2", "c": "3", "d": "4", "e": "5"}),
+	}
+	record, err := Encode(i)
+	if err != nil {
+		b.Fatal(err)
+	}
+	b.Run("encode", func(b *testing.B) {
+		b.ReportAllocs()
+		for b.Loop() {
+			if _, err := Encode(i); err != nil {
+				b.Fatal(err)
+			}
+		}
+	})
+	b.Run("decode", func(b *testing.B) {
+		b.ReportAllocs()
+		in := Interner{}
+		for b.Loop() {
+			if _, err := Decode(naming.KindInstance, record, in); err != nil {
+				b.Fatal(err)
+			}
+		}
+	})
+}
