@@ -28,8 +28,7 @@ func assignment(cluster string, localities []locality, client Client) content {
 		l := &localities[n]
 		l.size = field(locationSize(l.Location)) + field(numberSize(l.weight))
 		for e := range l.endpoints {
-			l.endpoints[e].size = w.measure(&l.endpoints[e]).total
-			l.size += field(l.endpoints[e].size)
+			l.size += field(w.measure(&l.endpoints[e]))
 		}
 		size += field(l.size)
 	}
@@ -52,7 +51,7 @@ func (w *writer) locality(b []byte, l *locality) []byte {
 	b = open(b, 1, locationSize(l.Location)) // LocalityLbEndpoints.locality; gRPC refuses one without
 	for n, s := range [...]string{l.Region, l.Zone, l.Campus} {
 		if s != "" {
-			b = text(b, protowire.Number(n+1), s)
+			b = text(b, byte(n+1), s)
 		}
 	}
 	for n := range l.endpoints {
@@ -61,51 +60,60 @@ func (w *writer) locality(b []byte, l *locality) []byte {
 	return number(b, 3, l.weight) // .load_balancing_weight; gRPC ignores a locality without
 }
 
-// frame holds the lengths that the messages nested in an LbEndpoint announce.
-type frame struct{ socket, address, endpoint, fields, entry, metadata, total int }
-
 // subsetFilter is where load balancers look for an endpoint's metadata.
 const subsetFilter = "envoy.lb"
 
-func (w *writer) measure(e *endpoint) frame {
+// frame holds the lengths that the messages nested in an LbEndpoint announce.
+type frame struct{ socket, address, endpoint, entry, metadata, total int }
+
+// frameOf computes them from the length of the metadata's fields.
+func frameOf(e *endpoint) frame {
 	var f frame
 	f.socket = field(len(e.address)) + 1 + protowire.SizeVarint(uint64(e.port))
 	f.address = field(f.socket)
 	f.endpoint = field(f.address)
-	w.pairs = subset(w.pairs[:0], e.Instance, w.client)
-	for _, p := range w.pairs {
-		f.fields += field(pairSize(p))
-	}
-	f.entry = field(len(subsetFilter)) + field(f.fields)
+	f.entry = field(len(subsetFilter)) + field(e.fields)
 	f.metadata = field(f.entry)
 	f.total = field(f.endpoint) + 2 + field(f.metadata) + field(numberSize(e.weight))
 	return f
 }
 
-func (w *writer) endpoint(b []byte, e *endpoint) []byte {
-	f := w.measure(e)
-	b = open(b, 1, f.endpoint) // LbEndpoint.endpoint
-	b = open(b, 1, f.address)  // Endpoint.address
-	b = open(b, 1, f.socket)   // Address.socket_address
-	b = text(b, 2, e.address)  // SocketAddress.address
-	b = protowire.AppendVarint(protowire.AppendTag(b, 3, protowire.VarintType), uint64(e.port))
-
-	status := uint64(1) // HEALTHY
-	if !e.Healthy {
-		status = 2 // UNHEALTHY
+// measure keeps the lengths that are needed again, and returns the whole.
+func (w *writer) measure(e *endpoint) int {
+	w.pairs = subset(w.pairs[:0], e.Instance, w.client)
+	for _, p := range w.pairs {
+		e.fields += field(pairSize(p))
 	}
-	b = protowire.AppendVarint(protowire.AppendTag(b, 2, protowire.VarintType), status) // LbEndpoint.health_status
+	e.size = frameOf(e).total
+	return e.size
+}
 
-	b = open(b, 3, f.metadata)   // LbEndpoint.metadata
-	b = open(b, 1, f.entry)      // an entry of Metadata.filter_metadata
-	b = text(b, 1, subsetFilter) // its key
-	b = open(b, 2, f.fields)     // its value, a Struct
+func (w *writer) endpoint(b []byte, e *endpoint) []byte {
+	f := frameOf(e)
+	b = open(b, 1, f.endpoint)        // LbEndpoint.endpoint
+	b = open(b, 1, f.address)         // Endpoint.address
+	b = open(b, 1, f.socket)          // Address.socket_address
+	b = text(b, 2, e.address)         // SocketAddress.address
+	b = varint(b, 3, uint64(e.port))  // .port_value
+	b = varint(b, 2, healthStatus(e)) // LbEndpoint.health_status
+	b = open(b, 3, f.metadata)        // .metadata
+	b = open(b, 1, f.entry)           // an entry of Metadata.filter_metadata
+	b = text(b, 1, subsetFilter)      // its key
+	b = open(b, 2, e.fields)          // its value, a Struct
+	w.pairs = subset(w.pairs[:0], e.Instance, w.client)
 	for _, p := range w.pairs {
 		b = open(b, 1, pairSize(p)) // an entry of Struct.fields
 		b = text(b, 1, p.Key)
 		b = text(open(b, 2, field(len(p.Value))), 3, p.Value) // Value.string_value
 	}
 	return number(b, 4, e.weight) // LbEndpoint.load_balancing_weight
+}
+
+func healthStatus(e *endpoint) uint64 {
+	if e.Healthy {
+		return 1 // HEALTHY
+	}
+	return 2 // UNHEALTHY
 }
 
 // subset lists an endpoint's metadata sorted by key. The instance's own pairs
@@ -151,7 +159,6 @@ func locationSize(l naming.Location) int {
 func numberSize(n uint32) int { return 1 + protowire.SizeVarint(uint64(n)) }
 
 // number appends a field that holds a google.protobuf.UInt32Value.
-func number(b []byte, field protowire.Number, n uint32) []byte {
-	b = open(b, field, numberSize(n))
-	return protowire.AppendVarint(protowire.AppendTag(b, 1, protowire.VarintType), uint64(n))
+func number(b []byte, field byte, n uint32) []byte {
+	return varint(open(b, field, numberSize(n)), 1, uint64(n))
 }

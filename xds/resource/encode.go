@@ -64,16 +64,33 @@ func encode(key Key, c content, revision naming.Revision) (*Resource, error) {
 	}, nil
 }
 
+// short is the first length that needs two bytes.
+const short = 0x80
+
 // field is the size of a length-delimited field with n bytes of content and a
 // number below 16.
-func field(n int) int { return 1 + protowire.SizeBytes(n) }
+func field(n int) int {
+	if n < short {
+		return n + 2
+	}
+	return 1 + protowire.SizeBytes(n)
+}
 
-// open begins a length-delimited field of n bytes.
-func open(b []byte, number protowire.Number, n int) []byte {
-	return protowire.AppendVarint(protowire.AppendTag(b, number, protowire.BytesType), uint64(n))
+// open begins a length-delimited field of n bytes with a number below 16.
+func open(b []byte, number byte, n int) []byte {
+	const lengthDelimited = byte(protowire.BytesType)
+	if n < short {
+		return append(b, number<<3|lengthDelimited, byte(n))
+	}
+	return protowire.AppendVarint(append(b, number<<3|lengthDelimited), uint64(n))
 }
 
 // text appends a string field.
-func text(b []byte, number protowire.Number, s string) []byte {
+func text(b []byte, number byte, s string) []byte {
 	return append(open(b, number, len(s)), s...)
+}
+
+// varint appends a number field.
+func varint(b []byte, number byte, v uint64) []byte {
+	return protowire.AppendVarint(append(b, number<<3|byte(protowire.VarintType)), v)
 }

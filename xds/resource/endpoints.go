@@ -18,7 +18,7 @@ type endpoint struct {
 	address          string
 	port             uint16
 	weight           uint32 // after scaling; never 0
-	size             int    // of the encoded LbEndpoint
+	size, fields     int    // of the encoded LbEndpoint, and of its metadata's fields
 }
 
 // endpoints is the load assignment of a service; it exists for every service,
@@ -178,6 +178,10 @@ func byLocation(all []endpoint) map[naming.Location][]endpoint {
 func byWeight(groups map[naming.Location][]endpoint) map[naming.Location][]endpoint {
 	out := make(map[naming.Location][]endpoint, len(groups))
 	for l, es := range groups {
+		if !slices.ContainsFunc(es, func(e endpoint) bool { return e.weight != es[0].weight }) {
+			out[l] = es // the usual case
+			continue
+		}
 		classes := map[uint32][]endpoint{}
 		for _, e := range es {
 			classes[e.weight] = append(classes[e.weight], e)
