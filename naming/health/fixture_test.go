@@ -30,7 +30,7 @@ type journal struct {
 	t       *testing.T
 	start   time.Time
 	metrics *prometheus.Registry
-	jump    *atomic.Int64           // adds to the leases' clock: time in which the process did not run
+	jump    *atomic.Int64          // adds to the leases' clock: time in which the process did not run
 	reading atomic.Pointer[func()] // when set, called before each reading of the clock
 	mu      sync.Mutex
 	lines   []string

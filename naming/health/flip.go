@@ -31,7 +31,7 @@ func (l *Leases) flipper(ctx context.Context) {
 // flip writes the wanted health of one instance, and arms its lease again for
 // whatever became of it meanwhile.
 func (l *Leases) flip(ctx context.Context, x *lease) {
-	s := l.shard(x.id)
+	s, _ := l.shard(x.id)
 	s.mu.Lock()
 	now := l.clock()
 	if !x.gone && !x.want && (l.outage.lasts() || now <= l.deadline(x)) {
@@ -63,7 +63,7 @@ func (l *Leases) flip(ctx context.Context, x *lease) {
 func (l *Leases) release(s *shard, x *lease) {
 	x.busy, x.probe = false, false
 	if x.gone {
-		delete(s.byID, x.id)
+		s.byID.remove(x, l.hash)
 		return
 	}
 	l.settle(s, x) // a beat, or a registration, may have come while it was written

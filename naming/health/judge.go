@@ -114,7 +114,7 @@ func (l *Leases) count(e *event, c candidate, now time.Duration) {
 // expire turns a late lease unhealthy, unless it was heard since it was looked
 // at, or held at since. The caller holds the guard's mutex.
 func (l *Leases) expire(gr *group, x *lease, now, since time.Duration) bool {
-	s := l.shard(x.id)
+	s, _ := l.shard(x.id)
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if x.gone || x.group != gr || since > 0 && (x.stage != suspect || x.beat >= since) {
@@ -137,7 +137,7 @@ func (l *Leases) expire(gr *group, x *lease, now, since time.Duration) bool {
 // looked at. The caller holds the guard's mutex.
 func (l *Leases) suspect(e *event, c candidate, now time.Duration) bool {
 	x := c.x
-	s := l.shard(x.id)
+	s, _ := l.shard(x.id)
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if x.gone || x.group != c.group {
@@ -163,7 +163,7 @@ func (l *Leases) late(x *lease, now time.Duration) bool {
 
 // stands reports whether a lease is still held since then.
 func (l *Leases) stands(gr *group, h held) bool {
-	s := l.shard(h.x.id)
+	s, _ := l.shard(h.x.id)
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return !h.x.gone && h.x.group == gr && h.x.stage == suspect && h.x.beat < h.since
@@ -176,7 +176,7 @@ func (l *Leases) acquit() {
 	defer g.mu.Unlock()
 	for gr, e := range g.events {
 		for _, h := range e.held {
-			s := l.shard(h.x.id)
+			s, _ := l.shard(h.x.id)
 			s.mu.Lock()
 			if !h.x.gone && h.x.group == gr && h.x.stage == suspect {
 				l.setStage(h.x, onTime)

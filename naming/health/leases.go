@@ -34,7 +34,7 @@ type Leases struct {
 
 type shard struct {
 	mu    sync.Mutex // guards everything below and the leases in it
-	byID  map[string]*lease
+	byID  table
 	wheel wheel
 	// troubled remembers flips that failed; nil while there are none.
 	troubled map[*lease]trouble
@@ -80,14 +80,17 @@ func New(cfg Config, d Deps) (*Leases, error) {
 		groups: groups{byKey: map[naming.ServiceKey]*group{}},
 		guard:  guard{events: map[*group]*event{}},
 	}
-	for n := range l.shards {
-		l.shards[n].byID = map[string]*lease{}
-	}
 	l.meter = newMeter(l)
 	return l, l.meter.register(d.Metrics)
 }
 
-func (l *Leases) shard(id string) *shard { return &l.shards[maphash.String(l.seed, id)%shardCount] }
+func (l *Leases) hash(id string) uint64 { return maphash.String(l.seed, id) }
+
+// shard returns where an id belongs, and its hash.
+func (l *Leases) shard(id string) (*shard, uint64) {
+	h := l.hash(id)
+	return &l.shards[h%shardCount], h
+}
 
 // full is the time that one beat gives.
 func (l *Leases) full(x *lease) time.Duration {
@@ -124,14 +127,14 @@ func (l *Leases) track(id string, service *naming.ServiceKey, ttl uint32, health
 		return
 	}
 	now := l.clock()
-	s := l.shard(id)
+	s, h := l.shard(id)
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	x := s.byID[id]
+	x := s.byID.find(h, id)
 	switch {
 	case x == nil:
 		x = &lease{id: id}
-		s.byID[id] = x
+		s.byID.add(x, l.hash)
 		l.admit(x, service)
 	case x.gone:
 		x.gone = false
@@ -152,10 +155,10 @@ func (l *Leases) track(id string, service *naming.ServiceKey, ttl uint32, health
 // registered anew by it. It renews nothing. What was stored against the beats
 // is written again: beats decide.
 func (l *Leases) Stored(id string, healthy bool) {
-	s := l.shard(id)
+	s, h := l.shard(id)
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	x := s.byID[id]
+	x := s.byID.find(h, id)
 	if x == nil || x.gone {
 		return
 	}
@@ -167,10 +170,10 @@ func (l *Leases) Stored(id string, healthy bool) {
 
 // Forget drops the lease of an instance that was deregistered.
 func (l *Leases) Forget(id string) {
-	s := l.shard(id)
+	s, h := l.shard(id)
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	x := s.byID[id]
+	x := s.byID.find(h, id)
 	if x == nil || x.gone {
 		return
 	}
@@ -182,7 +185,7 @@ func (l *Leases) Forget(id string) {
 		x.gone = true // stays, so that no second flip of the id can start beside it
 		return
 	}
-	delete(s.byID, id)
+	s.byID.remove(x, l.hash)
 }
 
 // Beat renews a lease in constant time. It returns false, and keeps nothing,
@@ -190,9 +193,9 @@ func (l *Leases) Forget(id string) {
 // the flip to healthy at once.
 func (l *Leases) Beat(id string) bool {
 	now := l.clock()
-	s := l.shard(id)
+	s, h := l.shard(id)
 	s.mu.Lock()
-	x := s.byID[id]
+	x := s.byID.find(h, id)
 	if x == nil || x.gone {
 		s.unknown++
 		s.mu.Unlock()

@@ -58,8 +58,14 @@ func (l *Leases) probe(now time.Duration) {
 func (l *Leases) probeShard(s *shard) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	for _, x := range s.byID { // in no order
-		if !x.want || x.busy || x.gone {
+	slots := s.byID.slots
+	if len(slots) == 0 {
+		return false
+	}
+	first := rand.N(len(slots)) //nolint:gosec // any will do
+	for n := range slots {
+		x := slots[(first+n)%len(slots)]
+		if x == nil || !x.want || x.busy || x.gone {
 			continue
 		}
 		select {

@@ -19,10 +19,10 @@ type State struct {
 // State returns the lease of an instance; false when it has none.
 func (l *Leases) State(id string) (State, bool) {
 	now := l.clock()
-	s := l.shard(id)
+	s, h := l.shard(id)
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	x := s.byID[id]
+	x := s.byID.find(h, id)
 	if x == nil || x.gone {
 		return State{}, false
 	}
