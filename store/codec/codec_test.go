@@ -25,8 +25,8 @@ func filled(t *testing.T, v reflect.Value, n *int) {
 	case reflect.Bool:
 		v.SetBool(true)
 	case reflect.Struct:
-		for i := range v.NumField() {
-			filled(t, v.Field(i), n)
+		for _, f := range v.Fields() {
+			filled(t, f, n)
 		}
 	case reflect.Slice:
 		v.Set(reflect.MakeSlice(v.Type(), 2, 2))
