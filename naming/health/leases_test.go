@@ -23,7 +23,7 @@ func TestExpiresAfterThreeTTLsAndOneTick(t *testing.T) {
 func TestBeatsKeepHealthy(t *testing.T) {
 	bubble(t, func(l *Leases, j *journal) {
 		l.Track("a", 1, true)
-		for range 24 * 3600 { // a day
+		for range 3600 {
 			time.Sleep(time.Second)
 			if !l.Beat("a") {
 				t.Fatal("the lease is gone")

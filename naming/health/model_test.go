@@ -208,8 +208,12 @@ func (m *machine) actions() map[string]func(*rapid.T) {
 // Any sequence of events flips nobody who could not be heard; and when the
 // store works and everything is quiet, who beats becomes healthy, who does not
 // becomes unhealthy, and that is what is stored.
-func TestAnySequence(t *testing.T) {
-	rapid.Check(t, func(t *rapid.T) {
+func TestAnySequence(t *testing.T) { rapid.Check(t, anySequence()) }
+
+func FuzzAnySequence(f *testing.F) { f.Fuzz(rapid.MakeFuzz(anySequence())) }
+
+func anySequence() func(t *rapid.T) {
+	return func(t *rapid.T) {
 		m := newMachine(rapid.SampledFrom([]int{15, 100}).Draw(t, "share"))
 		t.Repeat(m.actions())
 		m.down = false
@@ -240,7 +244,7 @@ func TestAnySequence(t *testing.T) {
 		if n := len(m.l.groups.byKey); n != 0 {
 			t.Fatalf("%d services are left", n)
 		}
-	})
+	}
 }
 
 // Without the guard, pauses and outages the tick of each expiry is exact: the
