@@ -79,7 +79,7 @@ func TestGetReadsALiveServer(t *testing.T) {
 	if err := r.Put(harness.Instance("cart", "10.1.2.3:80")); err != nil {
 		t.Fatal(err)
 	}
-	for _, kind := range []string{"namespaces", "services", "instances", "clients"} {
+	for _, kind := range []string{"namespaces", "services", "instances", "clients", "problems"} {
 		for _, form := range []string{"table", "json", "yaml"} {
 			out, err := harness.Run("get", kind, "--server", s.HTTP, "-o", form)
 			if err != nil {

@@ -5,6 +5,7 @@ import (
 	"iter"
 	"net/http"
 	"net/url"
+	"slices"
 	"strconv"
 	"time"
 
@@ -52,6 +53,14 @@ type (
 		Created   string            `json:"created"`
 		Modified  string            `json:"modified"`
 		Revision  uint64            `json:"revision"`
+	}
+	// Problem is something that was left out of an xDS resource, and why.
+	Problem struct {
+		Type     string `json:"type"`
+		Resource string `json:"resource"`
+		Service  string `json:"service"`
+		Instance string `json:"instance,omitempty"`
+		Reason   string `json:"reason"`
 	}
 	// Client is one xDS stream.
 	Client struct {
@@ -196,12 +205,10 @@ func instance(i *naming.Instance) Instance {
 	}
 }
 
+func (s *Server) problems(w http.ResponseWriter, r *http.Request) {
+	list(s, w, r, "problems", slices.Values(s.deps.Problems()))
+}
+
 func (s *Server) clients(w http.ResponseWriter, r *http.Request) {
-	list(s, w, r, "clients", func(yield func(Client) bool) {
-		for _, c := range s.deps.Clients() {
-			if !yield(c) {
-				return
-			}
-		}
-	})
+	list(s, w, r, "clients", slices.Values(s.deps.Clients()))
 }

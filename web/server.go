@@ -31,8 +31,10 @@ type Deps struct {
 	World   func() naming.World
 	Checks  func() []Check
 	Clients func() []Client
-	Metrics prometheus.Gatherer
-	Log     *zap.Logger
+	// Problems lists what was left out of the xDS resources that are watched.
+	Problems func() []Problem
+	Metrics  prometheus.Gatherer
+	Log      *zap.Logger
 }
 
 // Server is the HTTP door.
@@ -76,6 +78,7 @@ func (s *Server) routes() http.Handler {
 		r.Get("/services", s.services)
 		r.Get("/instances", s.instances)
 		r.Get("/clients", s.clients)
+		r.Get("/problems", s.problems)
 	})
 	r.NotFound(func(w http.ResponseWriter, req *http.Request) {
 		problem(w, http.StatusNotFound, "there is nothing at "+req.URL.Path)

@@ -30,7 +30,8 @@ func door(t *testing.T, ready bool) *Server {
 	}
 	return New("127.0.0.1:0", Deps{
 		World: r.World, Checks: func() []Check { return []Check{{Name: "registry", Ready: ready}} },
-		Clients: func() []Client { return []Client{{Node: "envoy-1"}} }, Metrics: prometheus.NewRegistry(), Log: zap.NewNop(),
+		Clients:  func() []Client { return []Client{{Node: "envoy-1"}} },
+		Problems: func() []Problem { return []Problem{{Service: "ns/svc", Reason: "no address"}} }, Metrics: prometheus.NewRegistry(), Log: zap.NewNop(),
 	})
 }
 
@@ -45,7 +46,7 @@ func TestAnswers(t *testing.T) {
 	for path, want := range map[string]string{
 		"/healthz": "ok", "/readyz": "OK", "/readyz?verbose": `"registry"`, "/metrics": "", "/debug/pprof/cmdline": "",
 		"/api/v1/namespaces": `"name": "ns"`, "/api/v1/services?namespace=ns": `"total": 1`, "/api/v1/services": `"total": 2`,
-		"/api/v1/instances": `"weight": 7`, "/api/v1/instances?namespace=other": `"total": 0`, "/api/v1/clients": "envoy-1",
+		"/api/v1/instances": `"weight": 7`, "/api/v1/instances?namespace=other": `"total": 0`, "/api/v1/clients": "envoy-1", "/api/v1/problems": "no address",
 		"/api/v1/instances?limit=0": `"total": 1`, "/debug/pprof/": "goroutine",
 	} {
 		if w := get(s, path); w.Code != http.StatusOK || !strings.Contains(w.Body.String(), want) {

@@ -166,6 +166,13 @@ func (p *Pipeline) note(key resource.Key, problems []resource.Problem) {
 // Problems lists what was left out of the resources that are watched, and why.
 func (p *Pipeline) Problems() map[resource.Key][]resource.Problem {
 	p.mu.Lock()
-	defer p.mu.Unlock()
-	return maps.Clone(p.problems)
+	all := maps.Clone(p.problems)
+	p.mu.Unlock()
+	for key := range all {
+		if p.cache.Get(key) == nil { // nobody watches it any more
+			delete(all, key)
+			p.note(key, nil)
+		}
+	}
+	return all
 }

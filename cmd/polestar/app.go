@@ -107,7 +107,7 @@ func (a *app) buildDoors() (err error) {
 	a.ads.Register(a.xds.GRPC())
 
 	a.web = web.New(a.cfg.HTTPAddr, web.Deps{
-		World: a.registry.World, Checks: a.checks, Clients: a.clients, Metrics: a.metrics, Log: a.log.Named("web"),
+		World: a.registry.World, Checks: a.checks, Clients: a.clients, Problems: a.problems, Metrics: a.metrics, Log: a.log.Named("web"),
 	})
 	return nil
 }

@@ -38,6 +38,9 @@ var kinds = map[string]table{
 			strconv.Itoa(int(i.TTL)) + "s", i.Version, i.Revision, i.ID,
 		}
 	})},
+	"problems": {"TYPE\tRESOURCE\tINSTANCE\tLEFT OUT BECAUSE", rowsOf(func(p web.Problem) []any {
+		return []any{p.Type, p.Resource, p.Instance, p.Reason}
+	})},
 	"clients": {"NODE\tVIEW\tPROTOCOL\tTYPE\tNAMES\tSENT\tACKED\tREFUSED\tSINCE", clientRows},
 }
 
@@ -81,10 +84,10 @@ func clientRows(raw json.RawMessage) ([][]any, error) {
 func getCommand() *cobra.Command {
 	var server, output, namespace, service string
 	cmd := &cobra.Command{
-		Use:       "get namespaces|services|instances|clients",
+		Use:       "get namespaces|services|instances|clients|problems",
 		Short:     "Show what a running server knows",
 		Args:      cobra.MatchAll(cobra.ExactArgs(1), cobra.OnlyValidArgs),
-		ValidArgs: []string{"namespaces", "services", "instances", "clients"},
+		ValidArgs: []string{"namespaces", "services", "instances", "clients", "problems"},
 		RunE: func(cmd *cobra.Command, args []string) error {
 			items, err := fetchAll(cmd.Context(), server, args[0], url.Values{"namespace": {namespace}, "service": {service}})
 			if err != nil {

@@ -1,6 +1,9 @@
 package main
 
 import (
+	"cmp"
+	"slices"
+
 	"github.com/prometheus/client_golang/prometheus"
 
 	"polestar/naming/registry"
@@ -34,6 +37,22 @@ func clientType(t ads.TypeStatus) web.ClientType {
 		AckedRevision: t.Acked.Revision, AckedAt: web.Time(t.Acked.At),
 		Refused: t.Refused.Reason, RefusedAt: web.Time(t.Refused.At),
 	}
+}
+
+// problems lists what was left out of watched resources, in a steady order.
+func (a *app) problems() []web.Problem {
+	var out []web.Problem
+	for key, all := range a.pipeline.Problems() {
+		for _, p := range all {
+			out = append(out, web.Problem{
+				Type: key.Type.String(), Resource: key.Name, Service: p.Service, Instance: p.Instance, Reason: p.Reason,
+			})
+		}
+	}
+	slices.SortFunc(out, func(a, b web.Problem) int {
+		return cmp.Or(cmp.Compare(a.Type, b.Type), cmp.Compare(a.Resource, b.Resource), cmp.Compare(a.Instance, b.Instance), cmp.Compare(a.Reason, b.Reason))
+	})
+	return slices.Compact(out) // several scopes see the same
 }
 
 // worldCollector shows what is registered as metrics, read when asked.
