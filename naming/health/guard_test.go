@@ -203,12 +203,51 @@ func TestGuardReleasesSlowlyAtTheEnd(t *testing.T) {
 			}
 			before = sum
 		}
-		if before != 100 {
-			t.Errorf("%d of 100 were released: %v", before, flipped)
+		if flipped[8] != 100 { // seven shares of 15 of the 100 that they were
+			t.Errorf("%d of 100 were released in nine TTLs: %v", flipped[8], flipped)
 		}
 		l.Beat(ids[0])
 		if n := j.count(true); n != 1 {
 			t.Error("a released instance does not come back by a beat")
+		}
+	})
+}
+
+// The slow end is bounded for all together, too: many small services may not
+// each release their three.
+func TestGuardReleasesSlowlyOfAll(t *testing.T) {
+	bubble(t, func(l *Leases, j *journal) {
+		for n := range 20 {
+			track(l, naming.ServiceKey{Name: name(n)}, 10, 4)
+		}
+		time.Sleep(5 * time.Minute)
+		j.expect()
+		before := 0
+		for n := range 15 {
+			time.Sleep(4 * time.Second)
+			sum := j.count(false)
+			if sum-before > 30 {
+				t.Errorf("%d of 200 flipped within the TTL %d", sum-before, n)
+			}
+			before = sum
+		}
+		if before != 200 {
+			t.Errorf("%d of 200 were released", before)
+		}
+	})
+}
+
+// Leases without a service are no service: a share of them that is small among
+// all expires.
+func TestGuardOfNoServiceCountsAmongAll(t *testing.T) {
+	bubble(t, func(l *Leases, j *journal) {
+		for n := range 10 {
+			l.Track(name(n), 4, true)
+		}
+		_, beatOthers := keepAlive(l, 200, 4)
+		beatOthers(12500 * time.Millisecond)
+		if n := j.count(false); n != 10 {
+			t.Errorf("%d expired, want 10", n)
 		}
 	})
 }
@@ -290,15 +329,82 @@ func TestSuspectMovesToAnotherService(t *testing.T) {
 		if got := l.Suspects(); len(got) != 0 {
 			t.Errorf("%+v", got)
 		}
+		time.Sleep(15 * time.Second)
+		if got := l.Suspects(); len(got) != 1 || got[0].Service != api || got[0].Leases != 10 {
+			t.Errorf("%+v", got)
+		}
 		for _, id := range ids {
 			l.Forget(id)
 		}
+		time.Sleep(time.Second)
 		j.expect()
 		empty(t, l)
 		if n := len(l.guard.events); n != 0 {
 			t.Errorf("%d events are left", n)
 		}
 	})
+}
+
+// Who expired within the last TTL counts, also when the next one to expire has
+// a shorter TTL and was not silent then.
+func TestGuardCountsWhoExpiredBefore(t *testing.T) {
+	for _, c := range []struct {
+		beats time.Duration // of the last one
+		held  bool
+	}{
+		{62 * time.Second, true},
+		{90 * time.Second, false}, // more than a TTL of the others later
+	} {
+		bubble(t, func(l *Leases, j *journal) {
+			slow := track(l, web, 9, 20)
+			l.TrackIn("quick", web, 2, true)
+			living := slow[3:]
+			for now := time.Duration(0); now < 2*time.Minute; now += time.Second {
+				for _, id := range living {
+					l.Beat(id)
+				}
+				if now <= c.beats {
+					l.Beat("quick")
+				}
+				time.Sleep(time.Second)
+			}
+			st, _ := l.State("quick")
+			if expired := j.count(false); st.Suspect != c.held && expired != 4 {
+				t.Errorf("beats until %s: %d expired, %+v", c.beats, expired, st)
+			}
+			if n := j.gauge("polestar_lease_held_total", "service"); (n == 1) != c.held {
+				t.Errorf("beats until %s: %v held", c.beats, n)
+			}
+		})
+	}
+}
+
+// A beat that comes after a sweep found the lease late, and before it is
+// judged, is in time.
+func TestBeatBetweenSweepAndJudgement(t *testing.T) {
+	m := newMachine(15)
+	m.register("beaten", 0, 2, true)
+	m.register("silent", 0, 2, true)
+	for m.now < 6*time.Second {
+		m.step()
+	}
+	m.now += machineTick
+	late := m.l.sweep(m.now)
+	if len(late) != 2 {
+		t.Fatalf("%d late", len(late))
+	}
+	m.l.Beat("beaten")
+	m.l.judge(m.now, late)
+	if n := len(m.l.flips); n != 1 {
+		t.Errorf("%d flips, want that of the silent one", n)
+	}
+	m.drain()
+	for range 4 * 7 { // and it is still looked at
+		m.step()
+	}
+	if m.stored["beaten"] || m.stored["silent"] || m.wrong != "" {
+		t.Error(m.stored, m.wrong)
+	}
 }
 
 func TestGuardSwitchedOff(t *testing.T) {

@@ -106,6 +106,57 @@ func TestRecoveryWaitsForTheStore(t *testing.T) {
 	})
 }
 
+// When the store is away, the flips that wait for a worker are not tried one
+// after the other.
+func TestOutageTriesNotWhatIsQueued(t *testing.T) {
+	cfg := Default()
+	cfg.Workers = 1
+	bubbleWith(t, cfg, nil, func(l *Leases, j *journal) {
+		j.gate = make(chan struct{})
+		var down error = naming.Errorf(naming.StoreFailed, "", "away")
+		j.err.Store(&down)
+		for n := range 500 {
+			l.TrackIn(name(n), web, 10, false)
+			l.Beat(name(n))
+		}
+		close(j.gate)
+		time.Sleep(10 * time.Second)
+		if n := j.tried.Load(); n > 11 {
+			t.Errorf("%d flips were tried in ten seconds", n)
+		}
+		j.err.Store(nil)
+		time.Sleep(3 * time.Second)
+		if n := j.count(true); n != 500 {
+			t.Errorf("%d of 500 came back", n)
+		}
+	})
+}
+
+// What asks whether an outage is over must not make a dead instance healthy.
+func TestProbesReviveNobody(t *testing.T) {
+	bubble(t, func(l *Leases, j *journal) {
+		dead := make([]string, 50)
+		for n := range dead {
+			dead[n] = name(n)
+			l.TrackIn(dead[n], web, 10, false)
+		}
+		var down error = naming.Errorf(naming.StoreFailed, "", "away")
+		j.err.Store(&down)
+		l.TrackIn("beats", web, 10, false)
+		beats(l, []string{"beats"}, 10*time.Second, 20*time.Second)
+		j.err.Store(nil)
+		time.Sleep(10 * time.Second)
+		for _, id := range dead {
+			if st, _ := l.State(id); st.Healthy {
+				t.Errorf("%s was revived", id)
+			}
+		}
+		if st, _ := l.State("beats"); !st.Healthy {
+			t.Error("the living one was not")
+		}
+	})
+}
+
 // A write that failed once, and works within a second, delays nobody else.
 func TestShortFailureIsNoOutage(t *testing.T) {
 	cfg := Default()

@@ -91,7 +91,11 @@ func (l *Leases) look(s *shard, x *lease, now time.Duration) bool {
 	}
 	if x.want && !x.doubt && x.stage != suspect {
 		if l.outage.lasts() { // nothing expires, and nobody is called silent
-			l.armAt(s, x, max(l.deadline(x)-x.interval(), now+l.cfg.RetryWait))
+			at := now + l.cfg.RetryWait
+			if x.settled() {
+				at = max(at, l.deadline(x)-x.interval())
+			}
+			l.armAt(s, x, at)
 			return false
 		}
 		deadline := l.deadline(x)
