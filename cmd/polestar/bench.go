@@ -29,7 +29,7 @@ type benchTarget struct {
 func benchCommand() *cobra.Command {
 	var t benchTarget
 	cmd := &cobra.Command{
-		Use: "bench", Short: "Measure any Polaris-compatible server", Args: cobra.NoArgs,
+		Use: "bench", Short: "Measure any Polaris-compatible server",
 		Long: "Measure a running server over its own protocols. Every loop is bounded; what was registered is removed at the end.",
 	}
 	fs := cmd.PersistentFlags()
@@ -38,8 +38,7 @@ func benchCommand() *cobra.Command {
 	fs.IntVar(&t.pairs, "metadata-pairs", 5, "metadata pairs of each instance, 0…60")
 	fs.StringVarP(&t.output, "output", "o", "table", "table or json")
 	fs.BoolVar(&t.anywhere, "not-loopback", false, "allow a server that is not on this machine")
-	cmd.AddCommand(benchRegisterCommand(&t), benchPushCommand(&t))
-	return cmd
+	return group(cmd, benchRegisterCommand(&t), benchPushCommand(&t))
 }
 
 // check bounds what both benchmarks are told.

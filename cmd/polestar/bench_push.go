@@ -75,10 +75,10 @@ func (b *pushBench) run(cmd *cobra.Command) error {
 	}
 	defer closeAll()
 	registry := service_manage.NewPolarisGRPCClient(conns[0])
+	defer b.remove(context.WithoutCancel(ctx), registry) // also of a preload that stopped half way
 	if err := b.preload(ctx, registry); err != nil {
 		return fmt.Errorf("preload: %w", err)
 	}
-	defer b.remove(context.WithoutCancel(ctx), registry)
 	var runs []pushRun
 	for n := range b.repeat {
 		r, err := b.once(ctx, registry, n)
@@ -165,7 +165,10 @@ func (b *pushBench) once(ctx context.Context, registry service_manage.PolarisGRP
 			err := w.follow(ctx, func(message []byte) {
 				bytesSeen.Add(int64(len(message)))
 				if want := *mark.Load(); bytes.Contains(message, want) {
-					arrived <- arrival{n, time.Now(), string(want)}
+					select { // nobody reads any more once a run has failed
+					case arrived <- arrival{n, time.Now(), string(want)}:
+					case <-ctx.Done():
+					}
 				}
 			})
 			if ctx.Err() == nil {

@@ -84,7 +84,8 @@ func (b *registerBench) run(cmd *cobra.Command) error {
 		var mine []registerRun
 		for range b.repeat {
 			r, registered := b.once(cmd.Context(), clients, callers)
-			b.cleanUp(cmd.Context(), clients, registered)
+			// An interrupted run cleans up too; a second signal ends that.
+			b.cleanUp(context.WithoutCancel(cmd.Context()), clients, registered)
 			if cmd.Context().Err() != nil {
 				return context.Cause(cmd.Context())
 			}
@@ -155,8 +156,14 @@ func (b *registerBench) once(ctx context.Context, clients []service_manage.Polar
 	return run, int(next.Load())
 }
 
+// cleanUpTimeout bounds the removal of what one run registered: a server that
+// no longer answers must not hold the benchmark.
+const cleanUpTimeout = 2 * time.Minute
+
 // cleanUp removes what a run registered.
 func (b *registerBench) cleanUp(ctx context.Context, clients []service_manage.PolarisGRPCClient, registered int) {
+	ctx, cancelAll := context.WithTimeout(ctx, cleanUpTimeout)
+	defer cancelAll()
 	var next atomic.Int64
 	var wg sync.WaitGroup
 	for c := range min(128, registered) {

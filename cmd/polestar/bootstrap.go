@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"embed"
 	"encoding/json"
 	"fmt"
@@ -27,7 +28,7 @@ type bootstrap struct {
 func bootstrapCommand() *cobra.Command {
 	var b bootstrap
 	cmd := &cobra.Command{
-		Use: "bootstrap", Short: "Print the first config of an xDS client, ready to use", Args: cobra.NoArgs,
+		Use: "bootstrap", Short: "Print the first config of an xDS client, ready to use",
 	}
 	fs := cmd.PersistentFlags()
 	fs.StringVar(&b.XDSAddr, "xds-addr", "127.0.0.1:15010", "address of the xDS door")
@@ -66,8 +67,7 @@ func bootstrapCommand() *cobra.Command {
 			return enc.Encode(b.grpc())
 		},
 	}
-	cmd.AddCommand(envoy, grpc)
-	return cmd
+	return group(cmd, envoy, grpc)
 }
 
 // complete fills defaults and checks addresses.
@@ -77,18 +77,34 @@ func (b *bootstrap) complete() error {
 		if err != nil {
 			return fmt.Errorf("--node-id is needed: the host name is not known: %w", err)
 		}
-		b.NodeID = strings.TrimSuffix(host+"-"+b.Service, "-")
+		b.NodeID = host + "-" + cmp.Or(b.Service, b.Namespace)
 	}
-	for flag, addr := range map[string]string{"xds-addr": b.XDSAddr, "egress-address": b.EgressAddress, "admin-address": b.AdminAddress} {
-		host, port, err := net.SplitHostPort(addr)
-		if err != nil || host == "" || !isPort(port) {
-			return fmt.Errorf("--%s: %q is not host:port", flag, addr)
+	for _, f := range []struct {
+		flag, addr string
+		ip         bool
+	}{{"xds-addr", b.XDSAddr, false}, {"egress-address", b.EgressAddress, true}, {"admin-address", b.AdminAddress, true}} {
+		host, port, err := net.SplitHostPort(f.addr)
+		if err != nil || !isHost(host) || !isPort(port) {
+			return fmt.Errorf("--%s: %q is not host:port", f.flag, f.addr)
 		}
-		if flag == "egress-address" && net.ParseIP(host) == nil {
-			return fmt.Errorf("--%s: %q is not ip:port", flag, addr)
+		// Envoy listens on addresses only, and gives up at a name.
+		if f.ip && net.ParseIP(host) == nil {
+			return fmt.Errorf("--%s: %q is not ip:port", f.flag, f.addr)
 		}
 	}
 	return nil
+}
+
+// isHost reports whether s may be a host name or an address. It goes into a
+// comment and unquoted into YAML, so nothing else may pass.
+func isHost(s string) bool {
+	return s != "" && !strings.ContainsFunc(s, func(r rune) bool {
+		return r >= 0x80 || (!isAlphanumeric(r) && !strings.ContainsRune(".-_:", r))
+	})
+}
+
+func isAlphanumeric(r rune) bool {
+	return '0' <= r && r <= '9' || 'a' <= r && r <= 'z' || 'A' <= r && r <= 'Z'
 }
 
 // grpc is the bootstrap of proxyless gRPC (gRFC A27), in the form that all

@@ -2,12 +2,15 @@ package main
 
 import (
 	"encoding/json"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 
 	bootstrapv3 "github.com/envoyproxy/go-control-plane/envoy/config/bootstrap/v3"
 	_ "github.com/envoyproxy/go-control-plane/envoy/extensions/resource_monitors/downstream_connections/v3" // named in the config
 	_ "github.com/envoyproxy/go-control-plane/envoy/extensions/upstreams/http/v3"                           // named in the config
+	"github.com/google/go-cmp/cmp"
 	"google.golang.org/protobuf/encoding/protojson"
 	"gopkg.in/yaml.v3"
 )
@@ -77,9 +80,61 @@ func TestBootstrapGRPC(t *testing.T) {
 }
 
 func TestBootstrapRefusesWhatIsNoAddress(t *testing.T) {
-	for flag, value := range map[string]string{"--xds-addr": "nowhere", "--egress-address": "localhost:1", "--admin-address": ":1"} {
+	for flag, value := range map[string]string{"--xds-addr": "nowhere", "--egress-address": "localhost:1", "--admin-address": "localhost:1"} {
 		if _, err := run(t, "bootstrap", "envoy", flag, value); err == nil || !strings.Contains(err.Error(), flag) {
 			t.Errorf("%s %s: %v", flag, value, err)
+		}
+	}
+}
+
+// The comment at the top holds the address too: no text may leave it.
+func TestBootstrapTakesNoTextForAHost(t *testing.T) {
+	for _, addr := range []string{"a\nadmin: {}:1", "a b:1", "{a}:1", `"a":1`, "ä:1", ":1"} {
+		if out, err := run(t, "bootstrap", "envoy", "--xds-addr", addr); err == nil {
+			t.Errorf("%q is accepted:\n%s", addr, out)
+		}
+	}
+}
+
+// The whole text is fixed, comments included: people read and copy it.
+// POLESTAR_E2E_UPDATE=1 rewrites the files.
+func TestBootstrapGolden(t *testing.T) {
+	place := []string{"--node-id", "host-1-web", "--region", "r1", "--zone", "z1", "--sub-zone", "s1"}
+	for name, args := range map[string][]string{
+		"envoy.yaml":       {"envoy", "--service", "web", "--xds-addr", "[::1]:15010"},
+		"envoy-delta.yaml": {"envoy", "--namespace", "shop", "--delta", "--xds-addr", "polestar.internal:15010"},
+		"grpc.json":        {"grpc", "--namespace", "shop", "--service", "web", "--xds-addr", "polestar.internal:15010"},
+	} {
+		got, err := run(t, append(append([]string{"bootstrap"}, args...), place...)...)
+		if err != nil {
+			t.Fatal(err)
+		}
+		path := filepath.Join("testdata", "bootstrap-"+name)
+		if os.Getenv("POLESTAR_E2E_UPDATE") != "" {
+			if err = os.WriteFile(path, []byte(got), 0o600); err != nil {
+				t.Fatal(err)
+			}
+		}
+		want, err := os.ReadFile(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if diff := cmp.Diff(string(want), got); diff != "" {
+			t.Errorf("%s (-want +got):\n%s", name, diff)
+		}
+	}
+}
+
+func TestBootstrapNamesTheNode(t *testing.T) {
+	host, err := os.Hostname()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for want, args := range map[string][]string{
+		host + "-default": nil, host + "-shop": {"--namespace", "shop"}, host + "-web": {"--namespace", "shop", "--service", "web"},
+	} {
+		if got := envoyConfig(t, args...).GetNode().GetId(); got != want {
+			t.Errorf("%v: node id %q, want %q", args, got, want)
 		}
 	}
 }

@@ -191,9 +191,9 @@ func loadConfig(fs *pflag.FlagSet, environ []string) (Config, map[string]string,
 // Validate returns an error that names the key and its bound.
 func (c *Config) Validate() error {
 	var errs []error
-	for key, addr := range map[string]string{"polaris-addr": c.Polaris.Addr, "xds-addr": c.XDS.Addr, "http-addr": c.HTTPAddr} {
-		if _, port, err := net.SplitHostPort(addr); err != nil || !isPort(port) {
-			errs = append(errs, fmt.Errorf("%s: %q is not host:port", key, addr))
+	for _, a := range []struct{ key, addr string }{{"polaris-addr", c.Polaris.Addr}, {"xds-addr", c.XDS.Addr}, {"http-addr", c.HTTPAddr}} {
+		if _, port, err := net.SplitHostPort(a.addr); err != nil || !isPort(port) {
+			errs = append(errs, fmt.Errorf("%s: %q is not host:port", a.key, a.addr))
 		}
 	}
 	if c.DataDir == "" {

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -89,7 +90,16 @@ func getCommand() *cobra.Command {
 		Args:      cobra.MatchAll(cobra.ExactArgs(1), cobra.OnlyValidArgs),
 		ValidArgs: []string{"namespaces", "services", "instances", "clients", "problems"},
 		RunE: func(cmd *cobra.Command, args []string) error {
-			items, err := fetchAll(cmd.Context(), server, args[0], url.Values{"namespace": {namespace}, "service": {service}})
+			if output != "table" && output != "json" && output != "yaml" {
+				return fmt.Errorf("--output: %q is none of table, json, yaml", output)
+			}
+			q := url.Values{}
+			for name, value := range map[string]string{"namespace": namespace, "service": service} {
+				if value != "" {
+					q.Set(name, value)
+				}
+			}
+			items, err := fetchAll(cmd.Context(), server, args[0], q)
 			if err != nil {
 				return err
 			}
@@ -125,27 +135,50 @@ func fetchAll(ctx context.Context, server, kind string, q url.Values) (json.RawM
 	}
 }
 
+// maxAnswer bounds one page in bytes: a thousand instances with the most and
+// the longest metadata, in JSON, stay below it.
+const maxAnswer = 512 << 20
+
+// reason is the detail of a problem (RFC 9457), or the text of any other error.
+func reason(body []byte) string {
+	var p struct {
+		Detail string `json:"detail"`
+	}
+	if json.Unmarshal(body, &p) == nil && p.Detail != "" {
+		return p.Detail
+	}
+	return strings.TrimSpace(string(body))
+}
+
 func fetchPage(client *http.Client, req *http.Request, kind string) (items []json.RawMessage, total int, err error) {
 	res, err := client.Do(req)
 	if err != nil {
+		if u, ok := errors.AsType[*url.Error](err); ok {
+			err = u.Err // without the URL, whose host is named already
+		}
 		return nil, 0, fmt.Errorf("no answer from the server at %s: %w", req.URL.Host, err)
 	}
 	defer func() { _ = res.Body.Close() }()
-	body, err := io.ReadAll(res.Body)
-	if err != nil {
-		return nil, 0, err
-	}
-	if res.StatusCode != http.StatusOK {
-		return nil, 0, fmt.Errorf("the server at %s answered %s: %s", req.URL.Host, res.Status, strings.TrimSpace(string(body)))
+	body, err := io.ReadAll(io.LimitReader(res.Body, maxAnswer+1))
+	switch {
+	case err != nil:
+		return nil, 0, fmt.Errorf("the server at %s: %w", req.URL.Host, err)
+	case len(body) > maxAnswer:
+		return nil, 0, fmt.Errorf("the server at %s answered more than %d bytes", req.URL.Host, maxAnswer)
+	case res.StatusCode != http.StatusOK:
+		return nil, 0, fmt.Errorf("the server at %s answered %s: %.500s", req.URL.Host, res.Status, reason(body))
 	}
 	var page map[string]json.RawMessage
 	if err := json.Unmarshal(body, &page); err != nil {
 		return nil, 0, fmt.Errorf("the server at %s answered no JSON: %w", req.URL.Host, err)
 	}
 	if err := json.Unmarshal(page[kind], &items); err != nil {
-		return nil, 0, err
+		return nil, 0, fmt.Errorf("the server at %s answered no list of %s: %w", req.URL.Host, kind, err)
 	}
-	return items, total, json.Unmarshal(page["total"], &total)
+	if err := json.Unmarshal(page["total"], &total); err != nil {
+		return nil, 0, fmt.Errorf("the server at %s answered no total: %w", req.URL.Host, err)
+	}
+	return items, total, nil
 }
 
 func show(w io.Writer, output string, t table, items json.RawMessage) error {
@@ -166,7 +199,7 @@ func show(w io.Writer, output string, t table, items json.RawMessage) error {
 			}
 		}
 		return tw.Flush()
-	case "json", "yaml":
+	default: // json or yaml, as checked before the request
 		var v any
 		if err := json.Unmarshal(items, &v); err != nil {
 			return err
@@ -177,7 +210,5 @@ func show(w io.Writer, output string, t table, items json.RawMessage) error {
 		enc := json.NewEncoder(w)
 		enc.SetIndent("", "  ")
 		return enc.Encode(v)
-	default:
-		return fmt.Errorf("--output: %q is none of table, json, yaml", output)
 	}
 }

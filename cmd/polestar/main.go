@@ -3,12 +3,15 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"os/signal"
+	"strings"
 	"syscall"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 	"go.uber.org/zap"
 	"go.uber.org/zap/zapcore"
 	"gopkg.in/yaml.v3"
@@ -17,12 +20,25 @@ import (
 )
 
 func main() {
-	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
-	context.AfterFunc(ctx, stop) // a second signal ends the process at once
+	ctx, cancel := context.WithCancel(context.Background())
+	signals := make(chan os.Signal, 2) // both signals fit, so none is lost
+	signal.Notify(signals, syscall.SIGINT, syscall.SIGTERM)
+	go func() { // lives as long as the process
+		<-signals
+		cancel()
+		<-signals
+		fmt.Fprintln(os.Stderr, "polestar: a second signal ended the process before its stop was complete")
+		os.Exit(1)
+	}()
 	if err := root().ExecuteContext(ctx); err != nil {
-		fmt.Fprintln(os.Stderr, "polestar:", err)
+		fmt.Fprintln(os.Stderr, "polestar:", oneLine(err))
 		os.Exit(1)
 	}
+}
+
+// oneLine writes joined errors in one line, as logs and scripts expect.
+func oneLine(err error) string {
+	return strings.ReplaceAll(strings.TrimSpace(err.Error()), "\n", "; ")
 }
 
 func root() *cobra.Command {
@@ -32,10 +48,39 @@ func root() *cobra.Command {
 		Version:       buildinfo.Version() + " (" + buildinfo.Commit() + ")",
 		SilenceUsage:  true,
 		SilenceErrors: true,
-		Args:          cobra.NoArgs,
 	}
-	cmd.AddCommand(serverCommand(), configCommand(), bootstrapCommand(), getCommand(), benchCommand(), versionCommand())
+	cmd.SetFlagErrorFunc(flagError)
+	return group(cmd, serverCommand(), configCommand(), bootstrapCommand(), getCommand(), benchCommand(), versionCommand())
+}
+
+// group makes a command of subcommands: alone it shows its help, and a word
+// that is none of them is an error. Cobra's own answer to both is help and the
+// exit code 0, which a script takes for success.
+func group(cmd *cobra.Command, of ...*cobra.Command) *cobra.Command {
+	cmd.AddCommand(of...)
+	cmd.Args = func(cmd *cobra.Command, args []string) error {
+		if len(args) == 0 {
+			return nil
+		}
+		var known []string
+		for _, c := range cmd.Commands() {
+			known = append(known, c.Name())
+		}
+		return fmt.Errorf("unknown command %q for %q%s", args[0], cmd.CommandPath(), suggest(args[0], known))
+	}
+	cmd.RunE = func(cmd *cobra.Command, _ []string) error { return cmd.Help() }
 	return cmd
+}
+
+// flagError adds the nearest known flag to the error about an unknown one.
+func flagError(cmd *cobra.Command, err error) error {
+	unknown, ok := errors.AsType[*pflag.NotExistError](err)
+	if !ok {
+		return err
+	}
+	var known []string
+	cmd.Flags().VisitAll(func(f *pflag.Flag) { known = append(known, "--"+f.Name) })
+	return fmt.Errorf("%w%s", err, suggest("--"+unknown.GetSpecifiedName(), known))
 }
 
 func versionCommand() *cobra.Command {
@@ -80,7 +125,6 @@ func newLogger(cfg Config) (*zap.Logger, error) {
 }
 
 func configCommand() *cobra.Command {
-	cmd := &cobra.Command{Use: "config", Short: "Show the configuration", Args: cobra.NoArgs}
 	show := &cobra.Command{
 		Use: "print", Short: "Print every setting, its value and where that came from", Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -101,6 +145,5 @@ func configCommand() *cobra.Command {
 		},
 	}
 	addFlags(show.Flags())
-	cmd.AddCommand(show)
-	return cmd
+	return group(&cobra.Command{Use: "config", Short: "Show the configuration"}, show)
 }
