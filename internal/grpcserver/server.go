@@ -135,7 +135,11 @@ func (s *Server) Serve(ctx context.Context) error {
 		s.grpc.Stop()
 		<-graceful
 	}
-	return <-served // nil after a stop
+	// ErrServerStopped: the stop came before Serve had begun.
+	if err := <-served; !errors.Is(err, grpc.ErrServerStopped) {
+		return err // nil after a stop
+	}
+	return nil
 }
 
 // Close closes the port of a door that never served.

@@ -56,6 +56,23 @@ func TestPortInUse(t *testing.T) {
 	}
 }
 
+func TestStopBeforeServingIsNoError(t *testing.T) {
+	for range 50 { // either may win
+		s, err := New(Default("d", "127.0.0.1:0"), prometheus.NewRegistry(), zap.NewNop())
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err = s.Listen(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		ctx, cancel := context.WithCancel(t.Context())
+		cancel()
+		if err = s.Serve(ctx); err != nil {
+			t.Fatalf("Serve: %v", err)
+		}
+	}
+}
+
 func TestPanicEndsOneCall(t *testing.T) {
 	boom := true
 	_, cc, stop := start(t, Default("d", "127.0.0.1:0"), grpc.ChainUnaryInterceptor(
