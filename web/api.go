@@ -4,10 +4,11 @@ import (
 	"fmt"
 	"iter"
 	"net/http"
-	"net/url"
 	"slices"
 	"strconv"
 	"time"
+
+	"github.com/go-chi/chi/v5"
 
 	"polestar/naming"
 )
@@ -97,65 +98,61 @@ func Time(t time.Time) string {
 
 func micros(m naming.Micros) string { return Time(time.UnixMicro(int64(m))) }
 
-// maxPage bounds one answer.
-const maxPage = 1000
-
-// page reads limit and offset.
-func page(q url.Values) (limit, offset int, err error) {
-	limit = 100
-	for _, p := range []struct {
-		name string
-		into *int
-		most int
-	}{{"limit", &limit, maxPage}, {"offset", &offset, 1 << 31}} {
-		text := q.Get(p.name)
-		if text == "" {
-			continue
-		}
-		n, err := strconv.Atoi(text)
-		if err != nil || n < 0 || n > p.most {
-			return 0, 0, fmt.Errorf("%s: %.32q is not a number between 0 and %d", p.name, text, p.most)
-		}
-		*p.into = n
-	}
-	return limit, offset, nil
-}
-
-// list answers one page of items and their total.
-func list[T any](s *Server, w http.ResponseWriter, r *http.Request, name string, all iter.Seq[T]) {
-	limit, offset, err := page(r.URL.Query())
-	if err != nil {
-		problem(w, http.StatusBadRequest, err.Error())
+// list answers one page of items and their total, all of one world. Filters
+// are the query parameters that it takes besides limit and offset.
+func list[T any](s *Server, w http.ResponseWriter, r *http.Request, name string, filters []string, all func(naming.World, query) iter.Seq[T]) {
+	q, bad := parse(r.URL.RawQuery, filters)
+	if bad != nil {
+		problem(w, http.StatusBadRequest, bad.parameter, bad.detail)
 		return
 	}
+	world := s.deps.World()
 	total, items := 0, []T{}
-	for item := range all {
-		if total >= offset && len(items) < limit {
+	for item := range all(world, q) {
+		if total >= q.offset && len(items) < q.limit {
 			items = append(items, item)
 		}
 		total++
 	}
-	answer(w, http.StatusOK, map[string]any{name: items, "total": total, "revision": s.deps.World().Revision()})
+	answer(w, http.StatusOK, map[string]any{name: items, "total": total, "revision": world.Revision()})
 }
 
 func (s *Server) namespaces(w http.ResponseWriter, r *http.Request) {
-	list(s, w, r, "namespaces", func(yield func(Namespace) bool) {
-		for n := range s.deps.World().Namespaces() {
+	list(s, w, r, "namespaces", []string{"namespace"}, func(world naming.World, q query) iter.Seq[Namespace] {
+		return namespaces(world, q.namespace)
+	})
+}
+
+// namespaces walks all namespaces, or the one that is named.
+func namespaces(world naming.World, only string) iter.Seq[Namespace] {
+	return func(yield func(Namespace) bool) {
+		for n := range world.Namespaces() {
+			if only != "" && n.Name != only {
+				continue
+			}
 			if !yield(Namespace{
 				Name: n.Name, Comment: n.Comment, Owner: n.Owner, Created: micros(n.Created), Revision: uint64(n.Revision),
 			}) {
 				return
 			}
 		}
-	})
+	}
 }
 
+// byService are the filters of services and of what belongs to one.
+func byService() []string { return []string{"namespace", "service"} }
+
 // selected walks the services that the query asks for.
-func (s *Server) selected(q url.Values) iter.Seq[*naming.ServiceState] {
-	ns, name := q.Get("namespace"), q.Get("service")
+func selected(world naming.World, q query) iter.Seq[*naming.ServiceState] {
 	return func(yield func(*naming.ServiceState) bool) {
-		for st := range s.deps.World().Services(ns) {
-			if (name == "" || st.Service.Key.Name == name) && !yield(st) {
+		if q.namespace != "" && q.service != "" { // one look-up instead of a walk
+			if st := world.Service(naming.ServiceKey{Namespace: q.namespace, Name: q.service}); st != nil {
+				yield(st)
+			}
+			return
+		}
+		for st := range world.Services(q.namespace) {
+			if (q.service == "" || st.Service.Key.Name == q.service) && !yield(st) {
 				return
 			}
 		}
@@ -163,8 +160,12 @@ func (s *Server) selected(q url.Values) iter.Seq[*naming.ServiceState] {
 }
 
 func (s *Server) services(w http.ResponseWriter, r *http.Request) {
-	list(s, w, r, "services", func(yield func(Service) bool) {
-		for st := range s.selected(r.URL.Query()) {
+	list(s, w, r, "services", byService(), services)
+}
+
+func services(world naming.World, q query) iter.Seq[Service] {
+	return func(yield func(Service) bool) {
+		for st := range selected(world, q) {
 			out := Service{
 				Namespace: st.Service.Key.Namespace, Name: st.Service.Key.Name, Instances: len(st.Instances),
 				Metadata: st.Service.Metadata.Map(), Created: micros(st.Service.Created), Revision: uint64(st.Revision),
@@ -181,19 +182,23 @@ func (s *Server) services(w http.ResponseWriter, r *http.Request) {
 				return
 			}
 		}
-	})
+	}
 }
 
 func (s *Server) instances(w http.ResponseWriter, r *http.Request) {
-	list(s, w, r, "instances", func(yield func(Instance) bool) {
-		for st := range s.selected(r.URL.Query()) {
+	list(s, w, r, "instances", byService(), instances)
+}
+
+func instances(world naming.World, q query) iter.Seq[Instance] {
+	return func(yield func(Instance) bool) {
+		for st := range selected(world, q) {
 			for _, i := range st.Instances {
 				if !yield(instance(i)) {
 					return
 				}
 			}
 		}
-	})
+	}
 }
 
 func instance(i *naming.Instance) Instance {
@@ -206,9 +211,26 @@ func instance(i *naming.Instance) Instance {
 }
 
 func (s *Server) problems(w http.ResponseWriter, r *http.Request) {
-	list(s, w, r, "problems", slices.Values(s.deps.Problems()))
+	list(s, w, r, "problems", nil, func(naming.World, query) iter.Seq[Problem] { return slices.Values(s.deps.Problems()) })
 }
 
 func (s *Server) clients(w http.ResponseWriter, r *http.Request) {
-	list(s, w, r, "clients", slices.Values(s.deps.Clients()))
+	list(s, w, r, "clients", nil, func(naming.World, query) iter.Seq[Client] { return slices.Values(s.deps.Clients()) })
+}
+
+// client answers one xDS stream by its number.
+func (s *Server) client(w http.ResponseWriter, r *http.Request) {
+	text := chi.URLParam(r, "id")
+	id, err := strconv.ParseUint(text, 10, 64)
+	if err != nil {
+		problem(w, http.StatusBadRequest, "id", fmt.Sprintf("id: %.32q is not the number of a stream", text))
+		return
+	}
+	all := s.deps.Clients()
+	at := slices.IndexFunc(all, func(c Client) bool { return c.Stream == id })
+	if at < 0 {
+		problem(w, http.StatusNotFound, "id", fmt.Sprintf("id: there is no stream %d; it may have ended", id))
+		return
+	}
+	answer(w, http.StatusOK, all[at])
 }

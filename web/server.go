@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/go-chi/chi/v5"
+	"github.com/go-chi/chi/v5/middleware"
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 	"go.uber.org/zap"
@@ -62,10 +63,12 @@ func New(addr string, d Deps) *Server {
 
 func (s *Server) routes() http.Handler {
 	r := chi.NewRouter()
-	r.Use(secure)
+	r.Use(secure, middleware.GetHead) // balancers probe with HEAD
 	r.Get("/healthz", s.healthz)
 	r.Get("/readyz", s.readyz)
-	r.Handle("/metrics", promhttp.HandlerFor(s.deps.Metrics, promhttp.HandlerOpts{ErrorLog: zap.NewStdLog(s.deps.Log)}))
+	r.Handle("/metrics", promhttp.HandlerFor(s.deps.Metrics, promhttp.HandlerOpts{
+		ErrorLog: zap.NewStdLog(s.deps.Log), MaxRequestsInFlight: maxScrapes,
+	}))
 	r.Route("/debug/pprof", func(r chi.Router) {
 		r.HandleFunc("/cmdline", pprof.Cmdline)
 		r.HandleFunc("/profile", pprof.Profile)
@@ -78,22 +81,30 @@ func (s *Server) routes() http.Handler {
 		r.Get("/services", s.services)
 		r.Get("/instances", s.instances)
 		r.Get("/clients", s.clients)
+		r.Get("/clients/{id}", s.client)
 		r.Get("/problems", s.problems)
 	})
 	r.NotFound(func(w http.ResponseWriter, req *http.Request) {
-		problem(w, http.StatusNotFound, "there is nothing at "+req.URL.Path)
+		problem(w, http.StatusNotFound, "", "there is nothing at "+req.URL.Path)
 	})
 	r.MethodNotAllowed(func(w http.ResponseWriter, req *http.Request) {
-		problem(w, http.StatusMethodNotAllowed, req.Method+" is not allowed at "+req.URL.Path)
+		w.Header().Set("Allow", "GET, HEAD") // all routes that refuse a method take these
+		problem(w, http.StatusMethodNotAllowed, "", req.Method+" is not allowed at "+req.URL.Path)
 	})
 	return r
 }
 
-// secure sets what every answer has.
+// maxScrapes bounds the readings of /metrics at one time; more get 503.
+const maxScrapes = 4
+
+// secure sets what every answer has. Nothing here is a page for browsers, but
+// pprof's index, which brings a style of its own.
 func secure(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("X-Content-Type-Options", "nosniff")
 		w.Header().Set("Cache-Control", "no-store")
+		w.Header().Set("Content-Security-Policy", "default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'")
+		w.Header().Set("Referrer-Policy", "no-referrer")
 		r.Body = http.MaxBytesReader(w, r.Body, 1<<20)
 		next.ServeHTTP(w, r)
 	})
@@ -169,9 +180,14 @@ func answer(w http.ResponseWriter, status int, body any) {
 	_ = enc.Encode(body) // the client is gone when this fails
 }
 
-// problem answers an error in the form of RFC 9457.
-func problem(w http.ResponseWriter, status int, detail string) {
+// problem answers an error in the form of RFC 9457; parameter is the part of
+// the request that is wrong, empty when it is none.
+func problem(w http.ResponseWriter, status int, parameter, detail string) {
+	body := map[string]any{"status": status, "title": http.StatusText(status), "detail": detail}
+	if parameter != "" {
+		body["parameter"] = parameter
+	}
 	w.Header().Set("Content-Type", "application/problem+json")
 	w.WriteHeader(status)
-	_ = json.NewEncoder(w).Encode(map[string]any{"status": status, "title": http.StatusText(status), "detail": detail})
+	_ = json.NewEncoder(w).Encode(body)
 }

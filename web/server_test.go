@@ -4,10 +4,12 @@ import (
 	"encoding/json"
 	"net/http"
 	"net/http/httptest"
+	"strconv"
 	"strings"
 	"testing"
 
 	"github.com/go-chi/chi/v5"
+	"github.com/google/go-cmp/cmp"
 	"github.com/prometheus/client_golang/prometheus"
 	"go.uber.org/zap"
 
@@ -30,14 +32,16 @@ func door(t *testing.T, ready bool) *Server {
 	}
 	return New("127.0.0.1:0", Deps{
 		World: r.World, Checks: func() []Check { return []Check{{Name: "registry", Ready: ready}} },
-		Clients:  func() []Client { return []Client{{Node: "envoy-1"}} },
+		Clients:  func() []Client { return []Client{{Stream: 7, Node: "envoy-1"}, {Stream: 9, Node: "envoy-2"}} },
 		Problems: func() []Problem { return []Problem{{Service: "ns/svc", Reason: "no address"}} }, Metrics: prometheus.NewRegistry(), Log: zap.NewNop(),
 	})
 }
 
-func get(s *Server, path string) *httptest.ResponseRecorder {
+func get(s *Server, path string) *httptest.ResponseRecorder { return ask(s, http.MethodGet, path) }
+
+func ask(s *Server, method, path string) *httptest.ResponseRecorder {
 	w := httptest.NewRecorder()
-	s.http.Handler.ServeHTTP(w, httptest.NewRequest(http.MethodGet, path, nil))
+	s.http.Handler.ServeHTTP(w, httptest.NewRequest(method, path, nil))
 	return w
 }
 
@@ -47,7 +51,9 @@ func TestAnswers(t *testing.T) {
 		"/healthz": "ok", "/readyz": "OK", "/readyz?verbose": `"registry"`, "/metrics": "", "/debug/pprof/cmdline": "",
 		"/api/v1/namespaces": `"name": "ns"`, "/api/v1/services?namespace=ns": `"total": 1`, "/api/v1/services": `"total": 2`,
 		"/api/v1/instances": `"weight": 7`, "/api/v1/instances?namespace=other": `"total": 0`, "/api/v1/clients": "envoy-1", "/api/v1/problems": "no address",
-		"/api/v1/instances?limit=0": `"total": 1`, "/debug/pprof/": "goroutine",
+		"/api/v1/instances?limit=0": `"total": 1`, "/debug/pprof/": "goroutine", "/api/v1/clients/9": "envoy-2",
+		"/api/v1/namespaces?namespace=none": `"total": 0`, "/api/v1/services?namespace=other&service=svc": `"total": 1`,
+		"/api/v1/services?namespace=other&service=none": `"total": 0`, "/api/v1/instances?service=svc&namespace=": `"total": 1`,
 	} {
 		if w := get(s, path); w.Code != http.StatusOK || !strings.Contains(w.Body.String(), want) {
 			t.Errorf("%s: %d %s, want %q", path, w.Code, w.Body, want)
@@ -69,12 +75,23 @@ func TestBadInputIsNamed(t *testing.T) {
 	s := door(t, true)
 	for path, want := range map[string]string{
 		"/api/v1/services?limit=x": "limit", "/api/v1/services?limit=100000": "1000", "/api/v1/instances?offset=-1": "offset",
+		"/api/v1/services?namspace=ns": "namespace", "/api/v1/clients?service=x": "limit, offset", "/api/v1/services?limit=1&limit=2": "more than once",
+		"/api/v1/services?%zz": "query", "/api/v1/instances?namespace=" + strings.Repeat("n", 65): "64",
+		"/api/v1/instances?service=" + strings.Repeat("é", 129): "129 characters are more than 128", "/api/v1/clients/x": "number of a stream",
+		"/api/v1/instances?offset=9999999999": "2147483648",
 	} {
 		w := get(s, path)
-		var p struct{ Detail string }
-		if err := json.Unmarshal(w.Body.Bytes(), &p); err != nil || w.Code != http.StatusBadRequest || !strings.Contains(p.Detail, want) {
+		var p struct {
+			Status            int
+			Detail, Parameter string
+		}
+		if err := json.Unmarshal(w.Body.Bytes(), &p); err != nil || w.Code != http.StatusBadRequest || p.Status != w.Code ||
+			!strings.Contains(p.Detail, want) || p.Parameter == "" || w.Header().Get("Content-Type") != "application/problem+json" {
 			t.Errorf("%s: %d %s", path, w.Code, w.Body)
 		}
+	}
+	if w := get(s, "/api/v1/clients/8"); w.Code != http.StatusNotFound || !strings.Contains(w.Body.String(), "no stream 8") {
+		t.Errorf("%d %s", w.Code, w.Body)
 	}
 	if w := get(s, "/nowhere"); w.Code != http.StatusNotFound || !strings.Contains(w.Body.String(), "/nowhere") {
 		t.Errorf("%d %s", w.Code, w.Body)
@@ -88,12 +105,65 @@ func TestEveryRoute(t *testing.T) {
 		if method != http.MethodGet || strings.HasSuffix(route, "/profile") || strings.HasSuffix(route, "/trace") {
 			return nil
 		}
-		if w := get(s, strings.TrimSuffix(route, "*")); w.Code >= 500 || w.Header().Get("X-Content-Type-Options") != "nosniff" {
+		if w := get(s, strings.TrimSuffix(strings.Replace(route, "{id}", "7", 1), "*")); w.Code != http.StatusOK ||
+			w.Header().Get("Content-Security-Policy") == "" || w.Header().Get("X-Content-Type-Options") != "nosniff" {
 			t.Errorf("%s: %d %v", route, w.Code, w.Header())
 		}
 		return nil
 	})
 	if err != nil {
 		t.Fatal(err)
+	}
+}
+
+func TestMethods(t *testing.T) {
+	s := door(t, true)
+	for _, path := range []string{"/healthz", "/readyz", "/api/v1/services"} {
+		if w := ask(s, http.MethodHead, path); w.Code != http.StatusOK {
+			t.Errorf("HEAD %s: %d", path, w.Code)
+		}
+		if w := ask(s, http.MethodDelete, path); w.Code != http.StatusMethodNotAllowed || w.Header().Get("Allow") != "GET, HEAD" {
+			t.Errorf("DELETE %s: %d, Allow %q", path, w.Code, w.Header().Get("Allow"))
+		}
+	}
+}
+
+// A page and the revision beside it are of one world, even if the world
+// changes while the page is built.
+func TestAPageIsOfOneWorld(t *testing.T) {
+	s := door(t, true)
+	first, asked := s.deps.World(), 0
+	later := registry.New()
+	if err := later.Apply(naming.Commit{Revision: 1}); err != nil {
+		t.Fatal(err)
+	}
+	s.deps.World = func() naming.World {
+		if asked++; asked > 1 {
+			return later.World()
+		}
+		return first
+	}
+	for _, path := range []string{"/api/v1/namespaces", "/api/v1/services", "/api/v1/instances"} {
+		asked = 0
+		if get(s, path); asked != 1 {
+			t.Errorf("%s looked at %d worlds", path, asked)
+		}
+	}
+}
+
+func TestPagesMeet(t *testing.T) {
+	s := door(t, true)
+	var names []string
+	for offset := range 3 {
+		var page struct{ Services []Service }
+		if err := json.Unmarshal(get(s, "/api/v1/services?limit=1&offset="+strconv.Itoa(offset)).Body.Bytes(), &page); err != nil {
+			t.Fatal(err)
+		}
+		for _, svc := range page.Services {
+			names = append(names, svc.Namespace+"/"+svc.Name)
+		}
+	}
+	if diff := cmp.Diff([]string{"ns/svc", "other/svc"}, names); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
 	}
 }
