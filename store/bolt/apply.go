@@ -15,17 +15,19 @@ import (
 // Apply implements store.Writer.
 func (s *Store) Apply(ctx context.Context, writes []naming.Write) (naming.Commit, []naming.Result, error) {
 	var none naming.Commit
-	if broken := s.broken.Load(); broken != nil {
-		return none, nil, broken
-	}
-	if ctx.Err() != nil {
-		return none, nil, &naming.Error{Kind: naming.NotDone, Msg: "nothing was done", Err: context.Cause(ctx)}
+	if err := s.refusal(ctx); err != nil {
+		return none, nil, err
 	}
 	tx, err := s.db.Begin(true)
 	if err != nil {
 		return none, nil, notDone(err)
 	}
 	defer func() { _ = tx.Rollback() }() // no effect after a commit; undoes all before one, panics included
+	// Begin may have waited for another writer: who is gone meanwhile gets nothing
+	// done, and nothing is done after that writer broke the store.
+	if err = s.refusal(ctx); err != nil {
+		return none, nil, err
+	}
 	commit, results, err := naming.Plan(headOf(tx)+1, naming.Micros(time.Now().UnixMicro()), view{tx}, writes)
 	if err != nil {
 		return none, nil, notDone(err)
@@ -40,6 +42,17 @@ func (s *Store) Apply(ctx context.Context, writes []naming.Write) (naming.Commit
 		return none, nil, s.failedCommit(ctx, commit.Revision, err)
 	}
 	return commit, results, nil
+}
+
+// refusal says why no transaction may begin now, nil when one may.
+func (s *Store) refusal(ctx context.Context) error {
+	if broken := s.broken.Load(); broken != nil {
+		return broken
+	}
+	if ctx.Err() != nil {
+		return &naming.Error{Kind: naming.NotDone, Msg: "nothing was done", Err: context.Cause(ctx)}
+	}
+	return nil
 }
 
 // failedCommit finds out what a failed commit left behind. Data pages are

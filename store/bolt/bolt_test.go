@@ -2,6 +2,7 @@ package bolt
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -49,6 +50,8 @@ func TestOpenSaysWhatIsWrong(t *testing.T) {
 			}
 			return dir
 		}, "damaged or no Polestar store"},
+		"its end is missing":    {func(t *testing.T, dir string) string { return cut(t, dir, 64<<10) }, "cut short"},
+		"only its head is left": {func(t *testing.T, dir string) string { return cut(t, dir, 100) }, "damaged or no Polestar store"},
 		"a newer program wrote it": {func(t *testing.T, dir string) string {
 			s := open(t, dir, store.DefaultLogBounds()).(*Store)
 			err := s.db.Update(func(tx *bolt.Tx) error { return tx.Bucket(bucketMeta).Put(metaFormat, bytes8(Format+1)) })
@@ -73,6 +76,123 @@ func TestOpenSaysWhatIsWrong(t *testing.T) {
 	}
 }
 
+// cut fills a store in dir and cuts its file to so many bytes.
+func cut(t *testing.T, dir string, bytes int64) string {
+	t.Helper()
+	s := open(t, dir, store.DefaultLogBounds())
+	writes := make([]naming.Write, 500)
+	for n := range writes {
+		writes[n] = &naming.Register{Instance: storetest.Instance("svc", n), AutoCreate: true}
+	}
+	if _, _, err := s.Apply(t.Context(), writes); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Truncate(filepath.Join(dir, File), bytes); err != nil {
+		t.Fatal(err)
+	}
+	return dir
+}
+
+// Who gave up while another writer held the file gets nothing done.
+func TestContextEndsWhileWaiting(t *testing.T) {
+	s := open(t, t.TempDir(), store.DefaultLogBounds()).(*Store)
+	defer func() { _ = s.Close() }()
+	other, err := s.db.Begin(true)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	answer := make(chan error)
+	go func() {
+		//nolint:contextcheck // waited hands on what it was given
+		_, _, err := s.Apply(waited{ctx, cancel}, []naming.Write{&naming.Register{Instance: storetest.Instance("svc", 1), AutoCreate: true}})
+		answer <- err
+	}()
+	<-ctx.Done()
+	if err := other.Rollback(); err != nil {
+		t.Fatal(err)
+	}
+	if err := <-answer; naming.KindOf(err) != naming.NotDone {
+		t.Errorf("err = %v, want NotDone", err)
+	}
+	if head, err := s.Head(t.Context()); head != 0 || err != nil {
+		t.Errorf("head = %d, %v", head, err)
+	}
+}
+
+// waited is a context that ends right after it was first asked.
+type waited struct {
+	context.Context //nolint:containedctx // it is a context
+	end             func()
+}
+
+func (w waited) Err() error {
+	defer w.end()
+	return w.Context.Err()
+}
+
+// A panic while a group is decided undoes it and leaves the store in use.
+func TestPanicRollsBack(t *testing.T) {
+	s := open(t, t.TempDir(), store.DefaultLogBounds())
+	defer func() { _ = s.Close() }()
+	good := &naming.Register{Instance: storetest.Instance("svc", 1), AutoCreate: true}
+	func() {
+		defer func() {
+			if recover() == nil {
+				t.Error("no panic: the test tests nothing")
+			}
+		}()
+		_, _, _ = s.Apply(t.Context(), []naming.Write{good, (*naming.Register)(nil)})
+	}()
+	if head, err := s.Head(t.Context()); head != 0 || err != nil {
+		t.Errorf("head = %d, %v after the panic", head, err)
+	}
+	if c, _, err := s.Apply(t.Context(), []naming.Write{good}); err != nil || c.Revision != 1 || len(c.Changes) != 3 {
+		t.Errorf("the next write: %+v, %v; want revision 1 with all three objects", c, err)
+	}
+}
+
+// After a commit of which the file shows something and the disk perhaps not,
+// nothing is written until the file is opened anew; one that left no trace
+// costs nothing.
+func TestFailedCommits(t *testing.T) {
+	dir := t.TempDir()
+	s := open(t, dir, store.DefaultLogBounds()).(*Store)
+	group := func(n int) []naming.Write {
+		return []naming.Write{&naming.Register{Instance: storetest.Instance("svc", n), AutoCreate: true}}
+	}
+	if _, _, err := s.Apply(t.Context(), group(1)); err != nil {
+		t.Fatal(err)
+	}
+	sync := errors.New("sync failed")
+	if err := s.failedCommit(t.Context(), 2, sync); naming.KindOf(err) != naming.StoreFailed || !errors.Is(err, sync) {
+		t.Errorf("no trace of it: %v, want StoreFailed", err)
+	}
+	if _, _, err := s.Apply(t.Context(), group(2)); err != nil {
+		t.Errorf("the write after it: %v", err)
+	}
+	if err := s.failedCommit(t.Context(), 2, sync); naming.KindOf(err) != naming.OutcomeUnknown || !errors.Is(err, sync) {
+		t.Errorf("the file shows it: %v, want OutcomeUnknown", err)
+	}
+	if _, _, err := s.Apply(t.Context(), group(3)); naming.KindOf(err) != naming.StoreFailed {
+		t.Errorf("the write after it: %v, want StoreFailed", err)
+	}
+	if head, err := s.Head(t.Context()); head != 2 || err != nil {
+		t.Errorf("head = %d, %v; reads must go on", head, err)
+	}
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	again := open(t, dir, store.DefaultLogBounds())
+	defer func() { _ = again.Close() }()
+	if c, _, err := again.Apply(t.Context(), group(3)); err != nil || c.Revision != 3 {
+		t.Errorf("opened anew: revision %d, %v", c.Revision, err)
+	}
+}
+
 func TestCheckFindsDamage(t *testing.T) {
 	s := open(t, t.TempDir(), store.DefaultLogBounds()).(*Store)
 	defer func() { _ = s.Close() }()
@@ -82,6 +202,12 @@ func TestCheckFindsDamage(t *testing.T) {
 	}
 	err := s.db.Update(func(tx *bolt.Tx) error {
 		if err := tx.Bucket(buckets[naming.KindService]).Delete([]byte(i.Service.StoreKey())); err != nil {
+			return err
+		}
+		if err := tx.Bucket(bucketTouched).Put([]byte(i.Service.StoreKey()), bytes8(0)); err != nil {
+			return err
+		}
+		if err := tx.Bucket(bucketLog).Delete(bytes8(1)); err != nil {
 			return err
 		}
 		return tx.Bucket(buckets[naming.KindInstance]).Put([]byte("broken"), []byte{0xff, 0xff})
@@ -94,10 +220,15 @@ func TestCheckFindsDamage(t *testing.T) {
 		t.Fatal(err)
 	}
 	all := strings.Join(problems, "\n")
-	for _, want := range []string{"does not exist", `"broken" cannot be read`} {
+	for _, want := range []string{
+		"does not exist", `"broken" cannot be read`, "touched at revision 0", "change log ends at revision 0, the newest is 1",
+	} {
 		if !strings.Contains(all, want) {
 			t.Errorf("Check did not report %q: %s", want, all)
 		}
+	}
+	if _, err := s.Since(t.Context(), 0, 10); !errors.Is(err, store.ErrCompacted) {
+		t.Errorf("Since with a log that ends too early: %v, want ErrCompacted", err)
 	}
 	if _, err := s.Load(t.Context(), func(naming.Object) error { return nil }, nil); err == nil || !strings.Contains(err.Error(), "broken") {
 		t.Errorf("Load of a damaged record: %v, want an error that names it", err)

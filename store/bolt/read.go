@@ -69,6 +69,9 @@ func (s *Store) Since(ctx context.Context, after naming.Revision, limit int) (ou
 			out = append(out, commit)
 			next++
 		}
+		if len(out) == 0 && limit > 0 {
+			return store.ErrCompacted // a log that ends before the head: loading again is the only way on
+		}
 		return nil
 	})
 	return out, err
@@ -81,7 +84,7 @@ func (s *Store) Check(ctx context.Context, report func(problem string)) error {
 		for err := range tx.Check() {
 			report("file: " + err.Error())
 		}
-		head, services := headOf(tx), tx.Bucket(buckets[naming.KindService])
+		head, services, marks := headOf(tx), tx.Bucket(buckets[naming.KindService]), tx.Bucket(bucketTouched)
 		for _, kind := range loadOrder {
 			err := tx.Bucket(buckets[kind]).ForEach(func(k, v []byte) error {
 				if ctx.Err() != nil {
@@ -96,8 +99,14 @@ func (s *Store) Check(ctx context.Context, report func(problem string)) error {
 				case revisionOf(o) > head:
 					report(fmt.Sprintf("%s %q has revision %d, after the newest, %d", kind, k, revisionOf(o), head))
 				}
-				if i, ok := o.(*naming.Instance); ok && services.Get([]byte(i.Service.StoreKey())) == nil {
-					report(fmt.Sprintf("instance %q belongs to service %s, which does not exist", i.ID, i.Service))
+				if i, ok := o.(*naming.Instance); ok {
+					key := []byte(i.Service.StoreKey())
+					if services.Get(key) == nil {
+						report(fmt.Sprintf("instance %q belongs to service %s, which does not exist", i.ID, i.Service))
+					}
+					if mark := naming.Revision(number(marks.Get(key))); mark < i.Revision {
+						report(fmt.Sprintf("service %s is marked as touched at revision %d, its instance %q at %d", i.Service, mark, i.ID, i.Revision))
+					}
 				}
 				return nil
 			})
