@@ -36,7 +36,8 @@ var (
 )
 
 // Binary builds a Go command once per test run and returns its path. dir is
-// the module to build in, relative to the e2e folder.
+// the module to build in, relative to the e2e folder. POLESTAR_E2E_RACE builds
+// the server with the race detector.
 func Binary(dir, pkg string) (string, error) {
 	buildMu.Lock()
 	defer buildMu.Unlock()
@@ -51,7 +52,11 @@ func Binary(dir, pkg string) (string, error) {
 		binDir = tmp
 	}
 	path := filepath.Join(binDir, filepath.Base(filepath.Join(dir, pkg)))
-	cmd := exec.Command("go", "build", "-o", path, pkg) //nolint:gosec // our own packages
+	args := []string{"build", "-o", path}
+	if dir == ".." && os.Getenv("POLESTAR_E2E_RACE") != "" {
+		args = append(args, "-race")
+	}
+	cmd := exec.Command("go", append(args, pkg)...) //nolint:gosec // our own packages
 	cmd.Dir = filepath.Join(Root(), dir)
 	if out, err := cmd.CombinedOutput(); err != nil {
 		return "", fmt.Errorf("go build %s: %w\n%s", pkg, err, out)
