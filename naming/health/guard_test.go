@@ -10,9 +10,10 @@ import (
 
 // keepAlive makes other leases that beat, so that the share of all does not
 // decide.
-func keepAlive(l *Leases, n int, ttl uint32) (ids []string, beat func(d time.Duration)) {
+func keepAlive(l *Leases, n int) (ids []string, beat func(d time.Duration)) {
+	const ttl = 4
 	ids = track(l, naming.ServiceKey{Namespace: "prod", Name: "rest"}, n, ttl)
-	return ids, func(d time.Duration) { beats(l, ids, time.Duration(ttl)*time.Second, d) }
+	return ids, func(d time.Duration) { beats(l, ids, ttl*time.Second, d) }
 }
 
 // A few of a service may always die, in time.
@@ -33,7 +34,7 @@ func TestGuardLetsFewExpireInTime(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			bubble(t, func(l *Leases, j *journal) {
 				ids := track(l, web, c.leases, 4)
-				others, _ := keepAlive(l, c.others, 4)
+				others, _ := keepAlive(l, c.others)
 				beats(l, append(slices.Clone(ids[c.dying:]), others...), 4*time.Second, 12500*time.Millisecond)
 				if n := j.count(false); n != c.dying {
 					t.Errorf("%d expired until 12.5 s, want %d", n, c.dying)
@@ -63,7 +64,7 @@ func TestGuardHoldsManyOfAService(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			bubble(t, func(l *Leases, j *journal) {
 				ids := track(l, web, c.leases, 4)
-				others, beatOthers := keepAlive(l, c.others, 4)
+				others, beatOthers := keepAlive(l, c.others)
 				living := append(slices.Clone(ids[c.dying:]), others...)
 				beats(l, append(slices.Clone(ids[:c.dying]), living...), 4*time.Second, 4*time.Second) // phases spread over a TTL
 				beats(l, living, 4*time.Second, 60*time.Second)
@@ -244,7 +245,7 @@ func TestGuardOfNoServiceCountsAmongAll(t *testing.T) {
 		for n := range 10 {
 			l.Track(name(n), 4, true)
 		}
-		_, beatOthers := keepAlive(l, 200, 4)
+		_, beatOthers := keepAlive(l, 200)
 		beatOthers(12500 * time.Millisecond)
 		if n := j.count(false); n != 10 {
 			t.Errorf("%d expired, want 10", n)
@@ -281,7 +282,7 @@ func TestGuardOfOneServiceHoldsNoOther(t *testing.T) {
 	bubble(t, func(l *Leases, j *journal) {
 		track(l, web, 50, 4)
 		small := track(l, api, 5, 4)
-		others, _ := keepAlive(l, 1000, 4)
+		others, _ := keepAlive(l, 1000)
 		beats(l, append(slices.Clone(small), others...), 4*time.Second, 30*time.Second)
 		j.expect()
 		beats(l, append(slices.Clone(small[1:]), others...), 4*time.Second, 20*time.Second)

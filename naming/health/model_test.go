@@ -1,6 +1,7 @@
 package health
 
 import (
+	"maps"
 	"context"
 	"errors"
 	"testing"
@@ -256,10 +257,7 @@ func TestExpiryIsExact(t *testing.T) {
 			"register": m.actions()["register"], "forget": m.actions()["forget"], "beat": m.actions()["beat"],
 			"wait": func(t *rapid.T) {
 				for range rapid.IntRange(1, 40).Draw(t, "ticks") {
-					before := map[string]bool{}
-					for id, healthy := range m.stored {
-						before[id] = healthy
-					}
+					before := maps.Clone(m.stored)
 					m.step()
 					for id, healthy := range before {
 						s := m.seen[id]

@@ -17,7 +17,7 @@ func tag(hash uint64) uint8 { return max(uint8(hash>>56), 1) }
 
 // home is where the search for a hash begins. The low bits chose the shard.
 func (t *table) home(hash uint64) int {
-	return int(hash>>8) & (len(t.tags) - 1) //nolint:gosec // masked
+	return int(hash>>8) & (len(t.tags) - 1)
 }
 
 // find returns the lease of an id with that hash, or nil.

@@ -24,7 +24,7 @@ func (w *wheel) put(x *lease, tick int64) {
 		w.remove(x)
 	}
 	n := (w.at + ahead) % slots
-	x.slot = uint16(n) + 1 //nolint:gosec // below slots
+	x.slot = uint16(n) + 1
 	x.next = w.heads[n]
 	if x.next != nil {
 		x.next.prev = x
