@@ -1,9 +1,9 @@
 package health
 
 import (
-	"maps"
 	"context"
 	"errors"
+	"maps"
 	"testing"
 	"time"
 
