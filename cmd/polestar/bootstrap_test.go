@@ -2,6 +2,7 @@ package main
 
 import (
 	"encoding/json"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
@@ -115,7 +116,7 @@ func TestBootstrapGolden(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-		want, err := os.ReadFile(path)
+		want, err := fs.ReadFile(os.DirFS("testdata"), filepath.Base(path))
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -9,6 +9,7 @@ import (
 	"os/signal"
 	"strings"
 	"syscall"
+	"time"
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
@@ -26,7 +27,9 @@ func main() {
 	go func() { // lives as long as the process
 		<-signals
 		cancel()
-		<-signals
+		for first := time.Now(); time.Since(first) < sameSignal; {
+			<-signals
+		}
 		fmt.Fprintln(os.Stderr, "polestar: a second signal ended the process before its stop was complete")
 		os.Exit(1)
 	}()
@@ -35,6 +38,10 @@ func main() {
 		os.Exit(1)
 	}
 }
+
+// sameSignal is how long further signals count as the first one: timeout(1) and
+// others signal a process and then its group, which must not cut a stop short.
+const sameSignal = time.Second
 
 // oneLine writes joined errors in one line, as logs and scripts expect.
 func oneLine(err error) string {
