@@ -188,6 +188,28 @@ func TestD08RefusedFormNeverComesBack(t *testing.T) {
 	`)
 }
 
+func TestD08SuspectGivenUpAndAskedForAgain(t *testing.T) {
+	play(t, deltaEnvoy, `
+		put eds a 1
+		put eds b 1
+		> eds +a +b
+		< eds #1 @2 a=1 b=1
+		> eds #1 refused
+		< eds #2 @2 a=1
+		> eds -b
+		> eds #2
+		< nothing
+		> eds +b
+		< eds #3 @2 b=1    // still in doubt, so alone
+		> eds #3 refused
+		put eds c 1
+		> eds -b +c
+		< eds #4 @3 c=1
+		> eds #4 +b
+		< nothing
+	`)
+}
+
 func TestD08RemovalsOfARefusedResponseAreRepeated(t *testing.T) {
 	play(t, deltaEnvoy, `
 		put eds a 1

@@ -141,7 +141,11 @@ func (f *full) changed(names []string) {
 }
 
 func (f *full) settle(sent *flight, accepted bool) error {
-	if accepted || len(sent.forms) == 0 {
+	guilty := slices.DeleteFunc(sent.forms, func(s form) bool {
+		old, ok := find(f.accepted, s.name)
+		return !accepted && ok && old.Version == s.version
+	})
+	if accepted || len(guilty) == 0 {
 		// A refusal of what the client has accepted before is taken for an
 		// answer: saying it again would not help.
 		f.accepted, f.ghosts = f.subscribed(sent.list), nil
@@ -152,13 +156,13 @@ func (f *full) settle(sent *flight, accepted bool) error {
 	if f.ghosts == nil {
 		f.ghosts = map[string]struct{}{}
 	}
-	for _, form := range sent.forms {
+	for _, form := range guilty {
 		f.ghosts[form.name] = struct{}{}
 	}
-	if sent.trial || len(sent.forms) == 1 {
-		return f.quarantine.refuse(sent.forms)
+	if sent.trial || len(guilty) == 1 {
+		return f.quarantine.refuse(guilty)
 	}
-	err := f.quarantine.suspect(sent.forms)
+	err := f.quarantine.suspect(guilty)
 	f.chunk = (f.quarantine.waiting() + maxTrials - 1) / maxTrials
 	return err
 }

@@ -262,13 +262,22 @@ func (p *partial) news() bool {
 }
 
 func (p *partial) add(bool) *draft {
-	if p.quarantine.waiting() > 0 && (len(p.due) == 0 || !p.single) {
+	if len(p.due) == 0 || !p.single {
 		if d := p.trial(); d != nil {
 			p.single = true
 			return d
 		}
 	}
 	p.single = false
+	if d := p.compose(); d != nil {
+		return d
+	}
+	// What is due may have turned out to be in doubt.
+	return p.trial()
+}
+
+// compose puts as much of what is due into a response as fits.
+func (p *partial) compose() *draft {
 	if len(p.due) == 0 && !p.answer {
 		return nil
 	}
@@ -277,7 +286,7 @@ func (p *partial) add(bool) *draft {
 	for _, name := range slices.Sorted(maps.Keys(p.due)) {
 		why := p.due[name]
 		n := p.take(d, name, why, room)
-		if n > room && n > 0 && room < MaxMessage {
+		if n > room && room < MaxMessage {
 			break // it stays due
 		}
 		room -= n

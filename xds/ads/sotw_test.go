@@ -134,6 +134,21 @@ func TestS04NewsGoBetweenTrials(t *testing.T) {
 	`)
 }
 
+func TestS04AcceptedFormIsNotSuspected(t *testing.T) {
+	play(t, sotwGRPC, `
+		put lds a 1
+		put lds c 1
+		> lds c
+		< lds #1 @2 c=1
+		> lds a            // c is given up
+		> lds a c          // and asked for again
+		> lds #1 a c
+		< lds #2 @2 a=1 c=1
+		> lds #2 refused a c
+		< nothing          // a alone is to blame
+	`)
+}
+
 func TestS04ManySuspectsShareTrials(t *testing.T) {
 	c := newClient(t, newWorld(), false, true)
 	for i := range 3 * maxTrials {
