@@ -129,20 +129,6 @@ func decodeService(record []byte, in Interner) (*naming.Service, error) {
 	}, nil
 }
 
-func decodeInstance(record []byte, in Interner) (*naming.Instance, error) {
-	var m storepb.Instance
-	if err := proto.Unmarshal(record, &m); err != nil {
-		return nil, err
-	}
-	return &naming.Instance{
-		ID: m.Id, Service: naming.ServiceKey{Namespace: in.str(m.Namespace), Name: in.str(m.Service)}, Host: m.Host, Port: m.Port,
-		VpcID: in.str(m.VpcId), Protocol: in.str(m.Protocol), Version: in.str(m.Version), LogicSet: in.str(m.LogicSet),
-		Priority: m.Priority, Weight: m.Weight, Healthy: m.Healthy, Isolated: m.Isolated, TTL: m.TtlS,
-		Location: in.location(m.Location), Metadata: in.metadata(m.Metadata),
-		Created: naming.Micros(m.CreatedUs), Modified: naming.Micros(m.ModifiedUs), Revision: naming.Revision(m.Revision),
-	}, nil
-}
-
 func (in Interner) location(l *storepb.Location) naming.Location {
 	return naming.Location{Region: in.str(l.GetRegion()), Zone: in.str(l.GetZone()), Campus: in.str(l.GetCampus())}
 }
