@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"testing"
 
@@ -259,6 +260,17 @@ func TestBackupIsAStore(t *testing.T) {
 	}
 }
 
+// numbered is an instance with five pairs of metadata, one of them its own.
+func numbered(service string, n int) naming.Instance {
+	i := storetest.Instance(service, n)
+	i.Host = fmt.Sprintf("10.%d.%d.%d", n>>16&255, n>>8&255, n&255)
+	i.ID = naming.InstanceID(i.Service, "", i.Host, i.Port)
+	i.Metadata = naming.NewMetadata(map[string]string{
+		"version": "1.4.2", "env": "production", "idc": "eu-1", "build": fmt.Sprint(n / 100), "pod": fmt.Sprint("pod-", n),
+	})
+	return i
+}
+
 func BenchmarkApply(b *testing.B) {
 	for _, group := range []int{1, 32, 128} {
 		b.Run(fmt.Sprint("group=", group), func(b *testing.B) {
@@ -268,9 +280,7 @@ func BenchmarkApply(b *testing.B) {
 			for b.Loop() {
 				writes := make([]naming.Write, group)
 				for k := range writes {
-					i := storetest.Instance("svc", n)
-					i.Host = fmt.Sprintf("10.%d.%d.%d", n>>16&255, n>>8&255, n&255)
-					i.ID = naming.InstanceID(i.Service, "", i.Host, i.Port)
+					i := numbered("svc", n)
 					writes[k] = &naming.Register{Instance: i, AutoCreate: true}
 					n++
 				}
@@ -281,4 +291,44 @@ func BenchmarkApply(b *testing.B) {
 			b.ReportMetric(float64(n)/b.Elapsed().Seconds(), "writes/s")
 		})
 	}
+}
+
+func BenchmarkLoad(b *testing.B) {
+	const instances, group = 100_000, 1000
+	s := open(b, b.TempDir(), store.DefaultLogBounds())
+	defer func() { _ = s.Close() }()
+	for first := 0; first < instances; first += group {
+		writes := make([]naming.Write, group)
+		for k := range writes {
+			n := first + k
+			i := numbered(fmt.Sprint("svc", n/100), n)
+			writes[k] = &naming.Register{Instance: i, AutoCreate: true}
+		}
+		if _, _, err := s.Apply(context.Background(), writes); err != nil {
+			b.Fatal(err)
+		}
+	}
+	var held uint64
+	for b.Loop() {
+		before := heap()
+		objects := make([]naming.Object, 0, instances)
+		_, err := s.Load(context.Background(), func(o naming.Object) error {
+			objects = append(objects, o)
+			return nil
+		}, func(naming.Touched) error { return nil })
+		if err != nil {
+			b.Fatal(err)
+		}
+		held = heap() - before
+		runtime.KeepAlive(objects)
+	}
+	b.ReportMetric(float64(held)/instances, "bytes/instance")
+}
+
+// heap returns the bytes that are still in use after a collection.
+func heap() uint64 {
+	runtime.GC()
+	var m runtime.MemStats
+	runtime.ReadMemStats(&m)
+	return m.HeapAlloc
 }
