@@ -1,7 +1,9 @@
 package grpcserver
 
 import (
+	"maps"
 	"net"
+	"slices"
 	"sync"
 )
 
@@ -14,10 +16,12 @@ type limited struct {
 	mu    sync.Mutex // guards everything below
 	open  int
 	perIP map[string]int
+	conns map[*conn]struct{}
+	ended bool // closeAll was called
 }
 
 func newLimited(l net.Listener, most, mostPerIP int, m *meter) *limited {
-	return &limited{Listener: l, most: most, mostPerIP: mostPerIP, meter: m, perIP: map[string]int{}}
+	return &limited{Listener: l, most: most, mostPerIP: mostPerIP, meter: m, perIP: map[string]int{}, conns: map[*conn]struct{}{}}
 }
 
 // Accept implements net.Listener.
@@ -36,7 +40,32 @@ func (l *limited) Accept() (net.Conn, error) {
 			_ = c.Close()
 			continue
 		}
-		return &conn{Conn: c, leave: sync.OnceFunc(func() { l.leave(ip) })}, nil
+		return l.track(c, ip), nil
+	}
+}
+
+func (l *limited) track(c net.Conn, ip string) *conn {
+	out := &conn{Conn: c}
+	out.leave = sync.OnceFunc(func() { l.leave(out, ip) })
+	l.mu.Lock()
+	l.conns[out] = struct{}{}
+	ended := l.ended
+	l.mu.Unlock()
+	if ended {
+		_ = out.Close()
+	}
+	return out
+}
+
+// closeAll ends every connection, those too that have not said anything yet:
+// grpc.Server.Stop knows them only after their handshake, and waits for it.
+func (l *limited) closeAll() {
+	l.mu.Lock()
+	l.ended = true
+	open := slices.Collect(maps.Keys(l.conns))
+	l.mu.Unlock()
+	for _, c := range open {
+		_ = c.Close()
 	}
 }
 
@@ -55,9 +84,10 @@ func (l *limited) admit(ip string) (refusal string) {
 	return ""
 }
 
-func (l *limited) leave(ip string) {
+func (l *limited) leave(c *conn, ip string) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	delete(l.conns, c)
 	l.open--
 	if l.perIP[ip]--; l.perIP[ip] == 0 {
 		delete(l.perIP, ip)

@@ -57,7 +57,7 @@ type Server struct {
 	log      *zap.Logger
 	grpc     *grpc.Server
 	health   *health.Server
-	listener net.Listener
+	listener *limited
 	meter    *meter
 }
 
@@ -132,6 +132,7 @@ func (s *Server) Serve(ctx context.Context) error {
 	case <-graceful:
 	case <-timer.C:
 		s.log.Warn("calls were still running at the drain deadline and are ended", zap.String("door", s.cfg.Name))
+		s.listener.closeAll()
 		s.grpc.Stop()
 		<-graceful
 	}
