@@ -24,6 +24,7 @@ const (
 	MaxMessage = 3_670_016
 
 	maxUnknownTypes = 16
+	maxReasons      = 1000 // names per type whose refusal is remembered with its text
 	holdLimit       = 5 * time.Second
 	types           = int(resource.Route) + 1
 	wildcard        = "*"

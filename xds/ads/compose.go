@@ -3,31 +3,32 @@ package ads
 import (
 	"maps"
 	"slices"
+	"time"
 
 	"polestar/xds/resource"
 )
 
-func (p *partial) add(bool) *draft {
+func (p *partial) add(now time.Time, _ bool) *draft {
 	if len(p.due) == 0 || !p.single {
-		if d := p.trial(); d != nil {
+		if d := p.trial(now); d != nil {
 			p.single = true
 			return d
 		}
 	}
 	p.single = false
-	if d := p.compose(); d != nil {
+	if d := p.compose(now); d != nil {
 		return d
 	}
 	// What is due may have turned out to be in doubt.
-	return p.trial()
+	return p.trial(now)
 }
 
 // compose puts as much of what is due into a response as fits.
-func (p *partial) compose() *draft {
+func (p *partial) compose(now time.Time) *draft {
 	if len(p.due) == 0 && !p.answer {
 		return nil
 	}
-	d := &draft{}
+	d := &draft{flight: flight{at: now}}
 	room := MaxMessage
 	for _, name := range slices.Sorted(maps.Keys(p.due)) {
 		why := p.due[name]
@@ -61,7 +62,7 @@ func (p *partial) take(d *draft, name string, why reason, room int) int {
 	}
 	delete(p.gone, name)
 	f := form{name, r.Version}
-	if p.quarantine.blocks(f) || r.Version == s.sent && why&(asked|forced) == 0 {
+	if p.quarantine.blocks(f) || r.Version == s.sent.version && why&(asked|forced) == 0 {
 		return 0
 	}
 	n := p.size(r)
@@ -81,11 +82,11 @@ func (p *partial) size(r *resource.Resource) int {
 
 func (p *partial) include(d *draft, r *resource.Resource) {
 	s := p.names[r.Name]
-	s.sent, s.told, s.live = r.Version, false, true
+	s.sent, s.told, s.live = shipmentOf(r).delivered(d.flight.at), false, true
 	p.names[r.Name] = s
 	delete(p.due, r.Name)
 	d.resources = append(d.resources, r)
-	d.flight.forms = append(d.flight.forms, form{r.Name, r.Version})
+	d.flight.forms = append(d.flight.forms, shipmentOf(r))
 }
 
 // absent answers for a name that does not exist. What the client asked for, or
@@ -110,11 +111,11 @@ func (p *partial) absent(d *draft, name string, s sub, why reason, room int) int
 	switch {
 	case now:
 		p.report(d, name)
-		s.sent, s.acked = "", ""
-	case p.delta && s.sent != "":
+		s.sent = delivery{}
+	case p.delta && s.sent.version != "":
 		p.vanish(name)
-	default:
-		s.sent, s.acked = "", ""
+	case !p.delta:
+		s.sent, s.acked = delivery{}, delivery{} // asked for again it is new; nothing can take it away
 	}
 	p.keep(name, s)
 	return n
@@ -129,9 +130,9 @@ func (p *partial) report(d *draft, name string) {
 }
 
 // keep stores what is known of a name; of one that only the wildcard covered
-// and that is gone, nothing is.
+// and that is gone, nothing is once the client has said so.
 func (p *partial) keep(name string, s sub) {
-	if !s.named && s.sent == "" {
+	if !s.named && s.sent.version == "" && s.acked.version == "" {
 		delete(p.names, name)
 		return
 	}
@@ -139,7 +140,7 @@ func (p *partial) keep(name string, s sub) {
 }
 
 // trial sends one form in doubt alone.
-func (p *partial) trial() *draft {
+func (p *partial) trial(now time.Time) *draft {
 	for {
 		f, ok := p.quarantine.next()
 		if !ok {
@@ -152,7 +153,7 @@ func (p *partial) trial() *draft {
 		if r == nil || r.Version != f.version {
 			continue // superseded
 		}
-		d := &draft{}
+		d := &draft{flight: flight{at: now}}
 		p.include(d, r)
 		return d
 	}
@@ -172,7 +173,7 @@ func (p *partial) remove() *draft {
 		}
 		p.report(d, name)
 		s := p.names[name]
-		s.sent, s.acked = "", ""
+		s.sent = delivery{}
 		p.keep(name, s)
 	}
 	if len(d.removed) == 0 {

@@ -12,7 +12,7 @@ import (
 	"polestar/xds/resource"
 )
 
-var zero = time.Unix(0, 0)
+var zero = time.Unix(1, 0)
 
 func TestD01SubscribedAgainIsSentAgain(t *testing.T) {
 	play(t, deltaEnvoy, `
@@ -454,8 +454,12 @@ func TestStatus(t *testing.T) {
 		t.Error(d)
 	}
 	names := []NameStatus{
-		{Type: resource.Cluster, Name: "a", Sent: "2", Acked: "1"},
-		{Type: resource.Cluster, Name: "b"},
+		{
+			Type: resource.Cluster, Name: "a", Current: Form{"2", 2},
+			Sent: Delivery{Form{"2", 2}, zero.Add(1)}, Acked: Delivery{Form{"1", 1}, zero},
+			Refused: Refusal{Delivery{Form{"2", 2}, zero}, m.Status()[0].Refused.Reason},
+		},
+		{Type: resource.Cluster, Name: "b", Named: true},
 	}
 	if d := cmp.Diff(names, m.Names()); d != "" {
 		t.Error(d)

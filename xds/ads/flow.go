@@ -12,11 +12,32 @@ import (
 // form is one version of one resource.
 type form struct{ name, version string }
 
+// shipment is a form in a response.
+type shipment struct {
+	form
+	revision uint64 // of the resource
+}
+
+func shipmentOf(r *resource.Resource) shipment {
+	return shipment{form{r.Name, r.Version}, uint64(r.Revision)}
+}
+
+// delivery is a form that a client was sent, or accepted.
+type delivery struct {
+	version  string
+	revision uint64 // of the resource; 0: of an earlier stream
+	at       int64  // nanoseconds since 1970; 0: of an earlier stream
+}
+
+func (s shipment) delivered(now time.Time) delivery {
+	return delivery{version: s.version, revision: s.revision, at: now.UnixNano()}
+}
+
 // flight is the response that the client has not answered yet.
 type flight struct {
 	at       time.Time
 	revision uint64
-	forms    []form               // new or changed in it
+	forms    []shipment           // new or changed in it
 	removed  []string             // delta
 	list     []*resource.Resource // full state: everything in it
 	trial    bool                 // full state: its forms are on trial
@@ -57,37 +78,57 @@ func (f *flow) free() bool { return f.active && f.flight == nil }
 // nothing is ever answered with the same bytes.
 type quarantine struct {
 	refused map[form]struct{}
-	doubt   map[form]bool // value: it is in the queue
-	queue   []form        // in the order in which they were refused
+	doubt   map[form]bool      // value: it is in the queue
+	reasons map[string]refusal // newest refusal by name, for people; at most maxReasons
+	queue   []form             // in the order in which they were refused
 	head    int
 }
 
+// refusal is what a client said of a form.
+type refusal struct {
+	delivery
+	reason string
+}
+
 // accept clears forms.
-func (q *quarantine) accept(forms []form) {
-	if len(q.doubt) == 0 {
+func (q *quarantine) accept(forms []shipment) {
+	if len(q.doubt)+len(q.reasons) == 0 {
 		return
 	}
 	for _, f := range forms {
-		delete(q.doubt, f)
+		delete(q.doubt, f.form)
+		delete(q.reasons, f.name)
+	}
+}
+
+// note remembers why forms were refused.
+func (q *quarantine) note(now time.Time, forms []shipment, reason string) {
+	if q.reasons == nil {
+		q.reasons = map[string]refusal{}
+	}
+	for _, f := range forms {
+		if _, known := q.reasons[f.name]; known || len(q.reasons) < maxReasons {
+			q.reasons[f.name] = refusal{f.delivered(now), reason}
+		}
 	}
 }
 
 // refuse condemns forms that were on trial.
-func (q *quarantine) refuse(forms []form) error {
+func (q *quarantine) refuse(forms []shipment) error {
 	if q.refused == nil {
 		q.refused = map[form]struct{}{}
 	}
 	for _, f := range forms {
-		delete(q.doubt, f)
-		q.refused[f] = struct{}{}
+		delete(q.doubt, f.form)
+		q.refused[f.form] = struct{}{}
 	}
 	return q.check()
 }
 
 // suspect doubts forms that were refused together.
-func (q *quarantine) suspect(forms []form) error {
+func (q *quarantine) suspect(forms []shipment) error {
 	for _, f := range forms {
-		q.enqueue(f)
+		q.enqueue(f.form)
 	}
 	return q.check()
 }

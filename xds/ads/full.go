@@ -3,6 +3,7 @@ package ads
 import (
 	"slices"
 	"strings"
+	"time"
 
 	"polestar/xds/resource"
 )
@@ -30,6 +31,7 @@ type full struct {
 
 	sent     []*resource.Resource // in the newest response, sorted by name; shared, never modified
 	accepted []*resource.Resource // in the newest accepted one
+	since    stamps               // of what was accepted
 	ghosts   map[string]struct{}  // refused since then: the client may have an older form, of an earlier stream
 }
 
@@ -140,14 +142,15 @@ func (f *full) changed(names []string) {
 	}
 }
 
-func (f *full) settle(sent *flight, accepted bool) error {
-	guilty := slices.DeleteFunc(sent.forms, func(s form) bool {
+func (f *full) settle(now time.Time, sent *flight, accepted bool) error {
+	guilty := slices.DeleteFunc(sent.forms, func(s shipment) bool {
 		old, ok := find(f.accepted, s.name)
 		return !accepted && ok && old.Version == s.version
 	})
 	if accepted || len(guilty) == 0 {
 		// A refusal of what the client has accepted before is taken for an
 		// answer: saying it again would not help.
+		f.since.accept(now, sent, len(f.accepted) == 0)
 		f.accepted, f.ghosts = f.subscribed(sent.list), nil
 		f.quarantine.accept(sent.forms)
 		return nil
@@ -222,7 +225,7 @@ func (f *full) without(list []*resource.Resource) []*resource.Resource {
 	return out
 }
 
-func (f *full) add(held bool) *draft {
+func (f *full) add(_ time.Time, held bool) *draft {
 	if len(f.due) == 0 && !f.answer && !f.again && f.quarantine.waiting() == 0 {
 		return nil
 	}
@@ -257,7 +260,7 @@ func (f *full) add(held bool) *draft {
 func (f *full) draft(list, changed []*resource.Resource, removes bool) *draft {
 	d := &draft{resources: list, flight: flight{list: list, removes: removes}}
 	for _, r := range changed {
-		d.flight.forms = append(d.flight.forms, form{r.Name, r.Version})
+		d.flight.forms = append(d.flight.forms, shipmentOf(r))
 	}
 	f.sent = list
 	return d
@@ -351,23 +354,6 @@ func (f *full) haunted(want []*resource.Resource) bool {
 
 func (f *full) describe(s *TypeStatus) {
 	s.Wildcard, s.Names = f.wildcard, len(f.names)
-}
-
-func (f *full) each(yield func(name, sent, acked string)) {
-	seen := make(map[string]struct{}, len(f.sent))
-	for _, r := range f.sent {
-		seen[r.Name] = struct{}{}
-		acked := ""
-		if a, ok := find(f.accepted, r.Name); ok {
-			acked = a.Version
-		}
-		yield(r.Name, r.Version, acked)
-	}
-	for name := range f.names {
-		if _, ok := seen[name]; !ok {
-			yield(name, "", "")
-		}
-	}
 }
 
 func byName(a, b *resource.Resource) int { return strings.Compare(a.Name, b.Name) }

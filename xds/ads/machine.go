@@ -72,7 +72,7 @@ type channel interface {
 	// changed notes that watched resources may have changed.
 	changed(names []string)
 	// settle applies what the client said of the response in flight.
-	settle(f *flight, accepted bool) error
+	settle(now time.Time, f *flight, accepted bool) error
 	// waiting reports whether something new or changed is to be sent.
 	waiting() bool
 	// news reports whether a resource that the client never saw is to be sent.
@@ -80,13 +80,18 @@ type channel interface {
 	// removing reports whether a removal is to be sent.
 	removing() bool
 	// add makes the next response; held means that nothing may be removed yet.
-	add(held bool) *draft
+	add(now time.Time, held bool) *draft
 	// remove makes the next response that only removes.
 	remove() *draft
 	// describe fills in what only the channel knows.
 	describe(s *TypeStatus)
-	// each walks the names that the client subscribed to or was sent.
-	each(yield func(name, sent, acked string))
+	// holds describes what the client has of a name.
+	holds(name string) NameStatus
+	// all reports whether a wildcard is subscribed.
+	all() bool
+	// list lists, in no order, the names that the client subscribed to, its
+	// wildcard covers or it was sent.
+	list() []string
 }
 
 // draft is a response without what every response has.
@@ -184,8 +189,9 @@ func (m *Machine) settle(now time.Time, ch channel, r Request) (Verdict, error) 
 	} else {
 		v.Names = sent.names()
 		f.status.refuse(now, sent, r.Reason)
+		f.quarantine.note(now, sent.forms, f.status.refused.Reason)
 	}
-	return v, ch.settle(sent, v.Accepted)
+	return v, ch.settle(now, sent, v.Accepted)
 }
 
 // unserved handles a type that is not served: it must not end the stream, since
@@ -251,7 +257,7 @@ func (m *Machine) Next(now time.Time) *Response {
 		if !ch.base().free() || m.hold(now, ch, adding, m.unannounced(t)) {
 			continue
 		}
-		if d := ch.add(m.later(t)); d != nil {
+		if d := ch.add(now, m.later(t)); d != nil {
 			return m.send(now, ch, d)
 		}
 	}

@@ -2,6 +2,8 @@ package ads
 
 import (
 	"maps"
+	"slices"
+	"time"
 
 	"polestar/xds/resource"
 )
@@ -24,11 +26,11 @@ type partial struct {
 
 // sub is what a stream knows of one name.
 type sub struct {
-	sent  string // version sent last, empty when none was
-	acked string // version accepted last
-	named bool   // subscribed by name
-	told  bool   // that it does not exist
-	live  bool   // sent on this stream, not only on an earlier one
+	sent  delivery // sent last; no version when it is gone
+	acked delivery // accepted last
+	named bool     // subscribed by name
+	told  bool     // that it does not exist
+	live  bool     // sent on this stream, not only on an earlier one
 }
 
 // reason says why a name is due; several can apply.
@@ -172,7 +174,11 @@ func (p *partial) resume(initial map[string]string) {
 		if !s.named && !p.wildcard {
 			continue // not subscribed: not our business
 		}
-		s.sent, s.acked = version, version
+		s.sent = delivery{version: version}
+		if r := p.src.Get(p.typ, name); r != nil && r.Version == version {
+			s.sent.version, s.sent.revision = r.Version, uint64(r.Revision)
+		}
+		s.acked = s.sent
 		p.names[name] = s
 		p.due[name] = touched
 	}
@@ -197,7 +203,7 @@ func (p *partial) changed(names []string) {
 // changed or not: a client that got a cluster keeps it in warming until its
 // endpoints arrive after it, and does not always ask. A cluster has the name
 // of its endpoints.
-func (p *partial) force(clusters []form) {
+func (p *partial) force(clusters []shipment) {
 	for _, c := range clusters {
 		if p.names[c.name].named {
 			p.look(c.name, forced)
@@ -215,15 +221,9 @@ func (p *partial) follow(initial map[string]string, clusters *partial) {
 	}
 }
 
-func (p *partial) settle(f *flight, accepted bool) error {
+func (p *partial) settle(now time.Time, f *flight, accepted bool) error {
 	if accepted {
-		p.quarantine.accept(f.forms)
-		for _, form := range f.forms {
-			if s, ok := p.names[form.name]; ok {
-				s.acked = form.version
-				p.names[form.name] = s
-			}
-		}
+		p.accept(now, f)
 		return nil
 	}
 	if len(f.forms) > 0 {
@@ -240,6 +240,22 @@ func (p *partial) settle(f *flight, accepted bool) error {
 	return p.quarantine.suspect(f.forms)
 }
 
+func (p *partial) accept(now time.Time, f *flight) {
+	p.quarantine.accept(f.forms)
+	for _, form := range f.forms {
+		if s, ok := p.names[form.name]; ok {
+			s.acked = form.delivered(now)
+			p.names[form.name] = s
+		}
+	}
+	for _, name := range f.removed {
+		if s, ok := p.names[name]; ok {
+			s.acked = delivery{}
+			p.keep(name, s)
+		}
+	}
+}
+
 func (p *partial) vanish(name string) {
 	if p.gone == nil {
 		p.gone = map[string]struct{}{}
@@ -253,7 +269,7 @@ func (p *partial) removing() bool { return len(p.gone) > 0 }
 
 func (p *partial) news() bool {
 	for name := range p.due {
-		if p.names[name].sent == "" && p.src.Get(p.typ, name) != nil {
+		if p.names[name].sent.version == "" && p.src.Get(p.typ, name) != nil {
 			return true
 		}
 	}
@@ -264,8 +280,19 @@ func (p *partial) describe(s *TypeStatus) {
 	s.Wildcard, s.Names = p.wildcard, p.named
 }
 
-func (p *partial) each(yield func(name, sent, acked string)) {
-	for name, s := range p.names {
-		yield(name, s.sent, s.acked)
+func (p *partial) holds(name string) NameStatus {
+	s := p.names[name]
+	return NameStatus{Named: s.named, Sent: s.sent.status(), Acked: s.acked.status()}
+}
+
+func (p *partial) list() []string {
+	out := slices.Collect(maps.Keys(p.names))
+	if p.wildcard {
+		for _, r := range p.src.All(p.typ) {
+			if _, known := p.names[r.Name]; !known {
+				out = append(out, r.Name)
+			}
+		}
 	}
+	return out
 }

@@ -152,15 +152,19 @@ func (s *Server) spawn(f func()) { s.running.Go(f) }
 func (s *Server) Clients() []ClientStatus {
 	var out []ClientStatus
 	for _, st := range s.list() {
-		if c, ok := st.status(); ok {
+		st.mu.Lock()
+		c, ok := st.status()
+		st.mu.Unlock()
+		if ok {
 			out = append(out, c)
 		}
 	}
 	return out
 }
 
-// Client describes one connected client with every name that it subscribed to
-// or was sent; false when there is no such stream.
+// Client describes one connected client with every name that it subscribed to,
+// that its wildcard covers or that it was sent, sorted by type and name; false
+// when there is no such stream. It costs O(names).
 func (s *Server) Client(id uint64) (ClientStatus, []NameStatus, bool) {
 	s.mu.Lock()
 	st := s.streams[id]
@@ -168,8 +172,32 @@ func (s *Server) Client(id uint64) (ClientStatus, []NameStatus, bool) {
 	if st == nil {
 		return ClientStatus{}, nil, false
 	}
+	st.mu.Lock()
+	defer st.mu.Unlock()
 	c, ok := st.status()
-	return c, st.names(), ok
+	if !ok {
+		return c, nil, false
+	}
+	return c, st.machine.Names(), true
+}
+
+// Holding is what one client has of some resources.
+type Holding struct {
+	Client ClientStatus
+	Names  []NameStatus
+}
+
+// Holders describes what the connected clients have of some resources, oldest
+// first, without the clients that none of them concerns. It costs O(streams ×
+// resources), however much the streams hold otherwise.
+func (s *Server) Holders(refs []resource.Ref) []Holding {
+	var out []Holding
+	for _, st := range s.list() {
+		if h := st.holding(refs); len(h.Names) > 0 {
+			out = append(out, h)
+		}
+	}
+	return out
 }
 
 func (s *Server) list() []*stream {

@@ -430,7 +430,7 @@ func TestMetricsAndClient(t *testing.T) {
 		t.Errorf("client: %+v", got)
 	}
 	one, names, ok := d.server.Client(got.ID)
-	if !ok || one.NodeID != "n1" || len(names) != 2 || names[0].Name != "a" || names[0].Acked != "a1" || names[1].Name != "none" {
+	if !ok || one.NodeID != "n1" || len(names) != 2 || names[0].Name != "a" || names[0].Acked.Version != "a1" || names[1].Name != "none" {
 		t.Errorf("client %d: %+v %+v %v", got.ID, one, names, ok)
 	}
 	if _, _, ok := d.server.Client(got.ID + 1); ok {

@@ -63,14 +63,6 @@ type NackStatus struct {
 	Count    uint64   // refused responses so far
 }
 
-// NameStatus is what a client has of one name.
-type NameStatus struct {
-	Type  resource.Type
-	Name  string
-	Sent  string // version, empty when it was not sent
-	Acked string // version, empty when none was accepted
-}
-
 // typeStatus gathers a TypeStatus while the stream runs.
 type typeStatus struct {
 	sent    SentStatus
@@ -119,20 +111,6 @@ func (m *Machine) Status() []TypeStatus {
 		}
 		ch.describe(&s)
 		out = append(out, s)
-	}
-	return out
-}
-
-// Names describes every name that the client subscribed to or was sent, sorted
-// by type and name.
-func (m *Machine) Names() []NameStatus {
-	var out []NameStatus
-	for t, ch := range m.channels {
-		from := len(out)
-		ch.each(func(name, sent, acked string) {
-			out = append(out, NameStatus{Type: resource.Type(t), Name: name, Sent: sent, Acked: acked})
-		})
-		slices.SortFunc(out[from:], func(a, b NameStatus) int { return strings.Compare(a.Name, b.Name) })
 	}
 	return out
 }

@@ -230,10 +230,8 @@ func (st *stream) protocol() string {
 	return sotw
 }
 
-// status is not ok before the client said who it is.
+// status is not ok before the client said who it is. st.mu is held.
 func (st *stream) status() (ClientStatus, bool) {
-	st.mu.Lock()
-	defer st.mu.Unlock()
 	if st.machine == nil {
 		return ClientStatus{}, false
 	}
@@ -243,13 +241,22 @@ func (st *stream) status() (ClientStatus, bool) {
 	}, true
 }
 
-func (st *stream) names() []NameStatus {
+// holding describes what the client has of some resources.
+func (st *stream) holding(refs []resource.Ref) (h Holding) {
 	st.mu.Lock()
 	defer st.mu.Unlock()
 	if st.machine == nil {
-		return nil
+		return h
 	}
-	return st.machine.Names()
+	for _, ref := range refs {
+		if n, ok := st.machine.Lookup(ref.Type, ref.Name); ok {
+			h.Names = append(h.Names, n)
+		}
+	}
+	if len(h.Names) > 0 {
+		h.Client, _ = st.status()
+	}
+	return h
 }
 
 // source is a machine's view on the cache.
