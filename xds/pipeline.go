@@ -31,6 +31,11 @@ type Pipeline struct {
 
 	mu       sync.Mutex
 	problems map[resource.Key][]resource.Problem
+
+	progress  sync.Mutex             // guards everything below
+	sub       *registry.Subscription // nil while the pipeline does not run
+	busy      bool                   // something taken is not in the cache yet
+	refreshed naming.Revision
 }
 
 // New makes a pipeline with an empty cache; nothing happens before
@@ -50,6 +55,20 @@ func (p *Pipeline) Cache() *cache.Cache { return p.cache }
 // Revision is the newest published revision.
 func (p *Pipeline) Revision() uint64 { return uint64(p.Registry.World().Revision()) }
 
+// Refreshed is a revision whose changes, and all earlier ones, are in the cache
+// and marked at the streams that they concern. It lags behind [Pipeline.Revision]
+// by the time of a rebuild.
+func (p *Pipeline) Refreshed() uint64 {
+	p.progress.Lock()
+	defer p.progress.Unlock()
+	if p.sub != nil && !p.busy {
+		if r, settled := p.sub.Settled(); settled {
+			p.refreshed = r
+		}
+	}
+	return uint64(p.refreshed)
+}
+
 // maxRest bounds how long the pipeline rests after a rebuild.
 const maxRest = 100 * time.Millisecond
 
@@ -60,6 +79,8 @@ const maxRest = 100 * time.Millisecond
 func (p *Pipeline) Run(ctx context.Context) error {
 	sub := p.Registry.Subscribe()
 	defer sub.Close()
+	p.follow(sub)
+	defer p.follow(nil)
 	rest := time.NewTimer(0)
 	defer rest.Stop()
 	for {
@@ -74,8 +95,32 @@ func (p *Pipeline) Run(ctx context.Context) error {
 		case <-sub.Wake():
 		}
 		began := time.Now()
-		p.refresh(sub.Take())
+		p.advance(sub)
 		rest.Reset(min(time.Since(began), maxRest))
+	}
+}
+
+func (p *Pipeline) follow(sub *registry.Subscription) {
+	p.progress.Lock()
+	defer p.progress.Unlock()
+	p.sub = sub
+}
+
+// advance takes what changed and puts it into the cache.
+func (p *Pipeline) advance(sub *registry.Subscription) {
+	p.progress.Lock()
+	changed := sub.Take()
+	revision, settled := sub.Settled()
+	p.busy = true
+	p.progress.Unlock()
+
+	p.refresh(changed)
+
+	p.progress.Lock()
+	defer p.progress.Unlock()
+	p.busy = false
+	if settled {
+		p.refreshed = revision
 	}
 }
 

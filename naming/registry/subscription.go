@@ -52,6 +52,16 @@ func (s *Subscription) Take() map[naming.ServiceKey]bool {
 	return out
 }
 
+// Settled returns the newest published revision, and whether everything up to
+// it has been taken.
+func (s *Subscription) Settled() (naming.Revision, bool) {
+	s.registry.mu.Lock() // held while a revision is published and marked
+	defer s.registry.mu.Unlock()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.registry.current.Load().revision, len(s.dirty) == 0
+}
+
 func (s *Subscription) mark(dirty map[naming.ServiceKey]bool) {
 	if len(dirty) == 0 {
 		return

@@ -53,6 +53,25 @@ func TestSubscriptionListsWhatChanged(t *testing.T) {
 	}
 }
 
+func TestSubscriptionIsSettledWhenAllIsTaken(t *testing.T) {
+	p, a := newPair(), key("n", "a")
+	s := p.reg.Subscribe()
+	defer s.Close()
+	settled := func(want bool) {
+		t.Helper()
+		if r, ok := s.Settled(); ok != want || r != p.reg.World().Revision() {
+			t.Errorf("settled %v at %d, want %v at %d", ok, r, want, p.reg.World().Revision())
+		}
+	}
+	settled(true)
+	p.do(t, put(a, "1", 1))
+	settled(false)
+	s.Take()
+	settled(true)
+	p.do(t, &naming.PutClient{Client: naming.Client{ID: "c"}}) // no service is in it
+	settled(true)
+}
+
 func TestSubscriptionsAreIndependentAndEnd(t *testing.T) {
 	p, a := newPair(), key("n", "a")
 	first, second := p.reg.Subscribe(), p.reg.Subscribe()
