@@ -9,7 +9,14 @@ const (
 	KindService   Kind = 2
 	KindInstance  Kind = 3
 	KindClient    Kind = 4
+	KindContract  Kind = 5
+	KindOverride  Kind = 6
 )
+
+// Kinds lists every kind; owners come before what belongs to them.
+func Kinds() []Kind {
+	return []Kind{KindNamespace, KindService, KindInstance, KindClient, KindContract, KindOverride}
+}
 
 func (k Kind) String() string {
 	switch k {
@@ -21,19 +28,26 @@ func (k Kind) String() string {
 		return "instance"
 	case KindClient:
 		return "client"
+	case KindContract:
+		return "contract"
+	case KindOverride:
+		return "override"
 	default:
 		return "unknown"
 	}
 }
 
-// Object is anything the store keeps: *Namespace, *Service, *Instance or
-// *Client.
+// Object is anything the store keeps: *Namespace, *Service, *Instance,
+// *Client, *Contract or *Override.
 type Object interface {
 	// ObjectKind tells which of them it is.
 	ObjectKind() Kind
 	// ObjectKey is the key within the kind: a namespace's name, a service's
-	// [ServiceKey.StoreKey], an instance's or a client's id.
+	// [ServiceKey.StoreKey], an instance's or a client's id, a contract's
+	// [ContractKey], the id of the instance that an override is for.
 	ObjectKey() string
+	// ObjectRevision is the revision of the object's last change.
+	ObjectRevision() Revision
 }
 
 // ObjectKind implements [Object].
@@ -60,6 +74,40 @@ func (*Client) ObjectKind() Kind { return KindClient }
 // ObjectKey implements [Object].
 func (c *Client) ObjectKey() string { return c.ID }
 
+// ObjectKind implements [Object].
+func (*Contract) ObjectKind() Kind { return KindContract }
+
+// ObjectKey implements [Object].
+func (c *Contract) ObjectKey() string { return ContractKey(c.Service, c.ID()) }
+
+// ObjectKind implements [Object].
+func (*Override) ObjectKind() Kind { return KindOverride }
+
+// ObjectKey implements [Object].
+func (o *Override) ObjectKey() string { return o.InstanceID }
+
+// ObjectRevision implements [Object].
+func (n *Namespace) ObjectRevision() Revision { return n.Revision }
+
+// ObjectRevision implements [Object].
+func (s *Service) ObjectRevision() Revision { return s.Revision }
+
+// ObjectRevision implements [Object].
+func (i *Instance) ObjectRevision() Revision { return i.Revision }
+
+// ObjectRevision implements [Object].
+func (c *Client) ObjectRevision() Revision { return c.Revision }
+
+// ObjectRevision implements [Object].
+func (c *Contract) ObjectRevision() Revision { return c.Revision }
+
+// ObjectRevision implements [Object].
+func (o *Override) ObjectRevision() Revision { return o.Revision }
+
+// ContractKey is the key of a contract: all contracts of a service have
+// [ServiceKey.StoreKey] and a NUL before their id.
+func ContractKey(k ServiceKey, id string) string { return k.StoreKey() + "\x00" + id }
+
 // StoreKey joins namespace and name with a NUL, which neither may contain: an
 // unambiguous key that sorts by namespace first.
 func (k ServiceKey) StoreKey() string { return k.Namespace + "\x00" + k.Name }
@@ -81,6 +129,7 @@ const (
 	CauseBeat     Cause = "beat"          // a beat after the lease had expired
 	CauseOperator Cause = "operator"
 	CauseAuto     Cause = "auto-created" // a first registration needed it
+	CauseCleanup  Cause = "clean-up"     // a clean-up job found it unused
 )
 
 // Change is one object's transition, decided and ready to be stored.

@@ -21,13 +21,14 @@ const (
 	OutcomeUnknown                  // it may or may not have been done; retry is safe
 	NotReady                        // this node cannot answer yet
 	NoHealthCheck                   // a beat for an instance whose health is not checked
+	Exists                          // what is to be created is there already
 )
 
 // ErrorKinds lists every kind, for tests that a table is complete.
 func ErrorKinds() []ErrorKind {
 	return []ErrorKind{
 		Internal, Invalid, NotFound, Conflict, Denied, Overloaded, StoreFailed, NotDone, OutcomeUnknown, NotReady,
-		NoHealthCheck,
+		NoHealthCheck, Exists,
 	}
 }
 

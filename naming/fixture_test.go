@@ -15,6 +15,8 @@ type shelf struct {
 	services   map[naming.ServiceKey]*naming.Service
 	instances  map[string]*naming.Instance
 	clients    map[string]*naming.Client
+	contracts  map[string]*naming.Contract
+	overrides  map[string]*naming.Override
 	fail       error // what every read answers
 }
 
@@ -22,6 +24,7 @@ func newShelf() *shelf {
 	return &shelf{
 		namespaces: map[string]*naming.Namespace{}, services: map[naming.ServiceKey]*naming.Service{},
 		instances: map[string]*naming.Instance{}, clients: map[string]*naming.Client{},
+		contracts: map[string]*naming.Contract{}, overrides: map[string]*naming.Override{},
 	}
 }
 
@@ -34,6 +37,45 @@ func (s *shelf) Service(key naming.ServiceKey) (*naming.Service, error) {
 func (s *shelf) Instance(id string) (*naming.Instance, error) { return s.instances[id], s.fail }
 
 func (s *shelf) Client(id string) (*naming.Client, error) { return s.clients[id], s.fail }
+
+func (s *shelf) Contract(key naming.ServiceKey, id string) (*naming.Contract, error) {
+	return s.contracts[naming.ContractKey(key, id)], s.fail
+}
+
+func (s *shelf) Override(id string) (*naming.Override, error) { return s.overrides[id], s.fail }
+
+func (s *shelf) Usage(key naming.ServiceKey) (naming.Usage, error) {
+	var u naming.Usage
+	for _, i := range s.instances {
+		if i.Service == key {
+			u.Instances++
+		}
+	}
+	for _, svc := range s.services {
+		if svc.AliasFor == key {
+			u.Aliases++
+		}
+	}
+	return u, s.fail
+}
+
+func (s *shelf) ServicesIn(namespace string, visit func(naming.ServiceKey) bool) error {
+	for key := range s.services {
+		if key.Namespace == namespace && !visit(key) {
+			break
+		}
+	}
+	return s.fail
+}
+
+func (s *shelf) ContractsOf(key naming.ServiceKey, visit func(*naming.Contract)) error {
+	for _, c := range s.contracts {
+		if c.Service == key {
+			visit(c)
+		}
+	}
+	return s.fail
+}
 
 // apply decides one group and stores what came out, at a time that follows
 // from the revision.
@@ -64,6 +106,10 @@ func (s *shelf) put(commit naming.Commit) {
 			keep(s.instances, x.ID, x, c)
 		case *naming.Client:
 			keep(s.clients, x.ID, x, c)
+		case *naming.Contract:
+			keep(s.contracts, x.ObjectKey(), x, c)
+		case *naming.Override:
+			keep(s.overrides, x.InstanceID, x, c)
 		}
 	}
 }

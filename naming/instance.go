@@ -23,7 +23,10 @@ type Instance struct {
 	Priority uint32
 	Weight   uint32 // 0…65535; 0 = no traffic
 	Healthy  bool
-	Isolated bool   // no traffic by an operator's or the client's wish
+	Isolated bool // no traffic by an operator's or the client's wish
+	// Operator is nil unless an operator set one of the three above, which then
+	// hold what is in force.
+	Operator *Operator
 	TTL      uint32 // seconds between beats, 1…3600; 0 = health is not checked
 	Location Location
 	Metadata Metadata
@@ -91,6 +94,85 @@ func InstanceID(k ServiceKey, vpcID, host string, port uint32) string {
 	b = strconv.AppendUint(b, uint64(port), 10)
 	sum := sha1.Sum(b) //nolint:gosec // an id, not a secret
 	return hex.EncodeToString(sum[:])
+}
+
+// Operator is what an operator set on an instance. It wins over the client
+// and the leases until an operator clears it.
+type Operator struct {
+	Weight   *uint32 // nil: the client's is in force
+	Healthy  *bool
+	Isolated *bool
+	// What the client and the leases say meanwhile.
+	Own    Attributes
+	By     string // principal or address
+	Reason string
+	Since  Micros
+}
+
+// Attributes are the three of an instance that both its client and an operator
+// can set.
+type Attributes struct {
+	Weight   uint32
+	Healthy  bool
+	Isolated bool
+}
+
+// Own returns what the client and the leases say, whatever an operator set.
+func (i *Instance) Own() Attributes {
+	if i.Operator != nil {
+		return i.Operator.Own
+	}
+	return Attributes{Weight: i.Weight, Healthy: i.Healthy, Isolated: i.Isolated}
+}
+
+// settle puts the client's attributes under what an operator set. op may be
+// nil, and is not modified.
+func (i *Instance) settle(own Attributes, op *Operator) {
+	i.Weight, i.Healthy, i.Isolated, i.Operator = own.Weight, own.Healthy, own.Isolated, nil
+	if op == nil || op.empty() {
+		return
+	}
+	set := *op
+	set.Own = own
+	i.Operator = &set
+	if op.Weight != nil {
+		i.Weight = *op.Weight
+	}
+	if op.Healthy != nil {
+		i.Healthy = *op.Healthy
+	}
+	if op.Isolated != nil {
+		i.Isolated = *op.Isolated
+	}
+}
+
+func (o *Operator) empty() bool { return o.Weight == nil && o.Healthy == nil && o.Isolated == nil }
+
+// same reports whether two settings mean the same; when and why they were made
+// does not count.
+func (o *Operator) same(p *Operator) bool {
+	if o == nil || p == nil {
+		return o == p
+	}
+	return equal(o.Weight, p.Weight) && equal(o.Healthy, p.Healthy) && equal(o.Isolated, p.Isolated) && o.Own == p.Own
+}
+
+func equal[T comparable](a, b *T) bool {
+	if a == nil || b == nil {
+		return a == b
+	}
+	return *a == *b
+}
+
+// Override keeps what an operator set on an instance that is not registered
+// now: it is in force again when the instance comes back.
+type Override struct {
+	InstanceID string
+	Service    ServiceKey
+	Host       string
+	Port       uint32
+	Operator   Operator
+	Revision   Revision
 }
 
 // SameContent reports whether two instances would look the same to every

@@ -21,6 +21,17 @@ const (
 	MaxClientID      = 128
 	MaxClientVersion = 32
 	MaxReason        = 512 // of an operator
+	MaxPorts         = 8192
+	MaxBusiness      = 64
+	MaxDepartment    = 1024
+	MaxComment       = 1024
+	MaxOwner         = 1024
+	MaxCmdb          = 1024
+	MaxExportTo      = 256     // namespaces in one list
+	MaxContract      = 1 << 20 // bytes of an encoded contract
+	MaxContractText  = 128     // type, protocol and version of a contract, each
+	MaxStats         = 16      // of one client
+	MaxStatText      = 256     // target, path and protocol each
 
 	// DefaultWeight is what an instance without a weight gets.
 	DefaultWeight = 100

@@ -16,7 +16,22 @@ import (
 // one copy of the truth, changed in place, one write after the other.
 type simple struct {
 	services map[naming.ServiceKey]bool
-	byID     map[string]naming.Instance
+	byID     map[string]naming.Instance // with the clients' own attributes
+	set      map[string]setting         // by operators; outlives the registration
+	home     map[string]naming.ServiceKey
+}
+
+// setting is what an operator set; empty texts are nothing.
+type setting struct{ weight, isolated string }
+
+func settingOf(o *naming.Operator) (out setting) {
+	if o != nil && o.Weight != nil {
+		out.weight = fmt.Sprint(*o.Weight)
+	}
+	if o != nil && o.Isolated != nil {
+		out.isolated = fmt.Sprint(*o.Isolated)
+	}
+	return out
 }
 
 // do applies one write and says what must come of it; "refused" when the write
@@ -24,18 +39,7 @@ type simple struct {
 func (m *simple) do(w naming.Write) string {
 	switch x := w.(type) {
 	case *naming.Register:
-		was, known := m.byID[x.Instance.ID]
-		if known && (was.Service != x.Instance.Service || was.Host != x.Instance.Host || was.Port != x.Instance.Port) {
-			return "refused"
-		}
-		if !m.services[x.Instance.Service] && !x.AutoCreate {
-			return "refused"
-		}
-		m.services[x.Instance.Service] = true
-		now := x.Instance
-		now.Healthy = x.Healthy == nil || *x.Healthy
-		now.Isolated = x.Isolated != nil && *x.Isolated || x.Isolated == nil && was.Isolated
-		return m.become(now)
+		return m.register(x)
 	case *naming.Deregister:
 		was, known := m.byID[x.ID]
 		switch {
@@ -51,34 +55,68 @@ func (m *simple) do(w naming.Write) string {
 		if known && now.TTL > 0 {
 			now.Healthy = x.Healthy
 		}
-		return m.change(known, now)
+		return m.change(known, now, m.set[x.ID])
 	case *naming.Modify:
 		now, known := m.byID[x.ID]
-		if x.Isolated != nil {
-			now.Isolated = *x.Isolated
+		op := m.set[x.ID]
+		if !known && (x.Clear == (naming.Clear{}) || op == (setting{})) {
+			return "absent"
 		}
-		if x.Weight != nil {
-			now.Weight = *x.Weight
+		if x.Clear.Isolated {
+			op.isolated = ""
 		}
-		return m.change(known, now)
+		if x.Set.Isolated != nil {
+			op.isolated = fmt.Sprint(*x.Set.Isolated)
+		}
+		if x.Set.Weight != nil {
+			op.weight = fmt.Sprint(*x.Set.Weight)
+		}
+		if !known { // what is kept of an absent one is only cleared
+			if op == m.set[x.ID] {
+				return "absent"
+			}
+			m.set[x.ID] = op
+			return "updated"
+		}
+		return m.change(known, now, op)
 	}
 	return "?"
 }
 
-func (m *simple) change(known bool, now naming.Instance) string {
+func (m *simple) register(x *naming.Register) string {
+	was, known := m.byID[x.Instance.ID]
+	if known && (was.Service != x.Instance.Service || was.Host != x.Instance.Host || was.Port != x.Instance.Port) {
+		return "refused"
+	}
+	if !m.services[x.Instance.Service] && !x.AutoCreate {
+		return "refused"
+	}
+	m.services[x.Instance.Service] = true
+	if !known && m.home[x.Instance.ID] != x.Instance.Service {
+		delete(m.set, x.Instance.ID) // it was for another one
+	}
+	m.home[x.Instance.ID] = x.Instance.Service
+	now := x.Instance
+	now.Healthy = x.Healthy == nil || *x.Healthy
+	now.Isolated = x.Isolated != nil && *x.Isolated || x.Isolated == nil && was.Isolated
+	return m.become(now, m.set[now.ID])
+}
+
+func (m *simple) change(known bool, now naming.Instance, op setting) string {
 	if !known {
 		return "absent"
 	}
-	return m.become(now)
+	return m.become(now, op)
 }
 
-func (m *simple) become(now naming.Instance) string {
+func (m *simple) become(now naming.Instance, op setting) string {
 	was, known := m.byID[now.ID]
-	m.byID[now.ID] = now
+	same := op == m.set[now.ID]
+	m.byID[now.ID], m.set[now.ID] = now, op
 	switch {
 	case !known:
 		return "created"
-	case was.SameContent(&now):
+	case was.SameContent(&now) && same:
 		return "unchanged"
 	}
 	return "updated"
@@ -109,9 +147,12 @@ func drawWrite(t *rapid.T) naming.Write {
 	case 2:
 		return &naming.SetHealth{ID: id, Healthy: rapid.Bool().Draw(t, "healthy")}
 	case 3:
-		w := &naming.Modify{ID: id, Isolated: drawFlag(t, "isolated")}
-		if rapid.Bool().Draw(t, "weigh") {
-			w.Weight = new(rapid.Uint32Range(0, 2).Draw(t, "weight"))
+		w := &naming.Modify{ID: id, Set: naming.Setting{Isolated: drawFlag(t, "isolated")}, Clear: naming.Clear{Isolated: rapid.Bool().Draw(t, "clear")}}
+		if rapid.Bool().Draw(t, "weigh") && !w.Clear.Isolated {
+			w.Set.Weight = new(rapid.Uint32Range(0, 2).Draw(t, "weight"))
+		}
+		if w.Clear.Isolated {
+			w.Set.Isolated = nil
 		}
 		return w
 	default:
@@ -130,7 +171,7 @@ func drawWrite(t *rapid.T) naming.Write {
 // one after the other, make that world too.
 func TestAnySequenceOfGroupsEqualsTheModel(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
-		m := &simple{services: map[naming.ServiceKey]bool{}, byID: map[string]naming.Instance{}}
+		m := &simple{services: map[naming.ServiceKey]bool{}, byID: map[string]naming.Instance{}, set: map[string]setting{}, home: map[string]naming.ServiceKey{}}
 		s := newShelf()
 		for range rapid.IntRange(1, 8).Draw(t, "groups") {
 			group := rapid.SliceOfN(rapid.Custom(drawWrite), 0, 6).Draw(t, "group")
@@ -150,9 +191,24 @@ func TestAnySequenceOfGroupsEqualsTheModel(t *testing.T) {
 }
 
 func checkWorld(t *rapid.T, m *simple, s *shelf) {
-	stored := map[string]naming.Instance{}
+	stored, set := map[string]naming.Instance{}, map[string]setting{}
 	for id, i := range s.instances {
-		stored[id] = *i
+		own := *i
+		own.Weight, own.Healthy, own.Isolated = i.Own().Weight, i.Own().Healthy, i.Own().Isolated
+		set[id] = settingOf(i.Operator)
+		if op := i.Operator; op != nil && (op.Weight != nil && *op.Weight != i.Weight || op.Isolated != nil && *op.Isolated != i.Isolated) {
+			t.Fatalf("%s: what the operator set, %+v, is not in force", id, op)
+		}
+		own.Operator = nil
+		stored[id] = own
+	}
+	for id, o := range s.overrides {
+		set[id] = settingOf(&o.Operator)
+	}
+	for id := range m.set {
+		if m.set[id] != set[id] {
+			t.Fatalf("%s: an operator set %+v, kept is %+v", id, m.set[id], set[id])
+		}
 	}
 	if diff := cmp.Diff(m.byID, stored, cmpopts.IgnoreFields(naming.Instance{}, "Created", "Modified", "Revision")); diff != "" {
 		t.Fatalf("world (-model +plan):\n%s", diff)

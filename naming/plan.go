@@ -7,6 +7,48 @@ type View interface {
 	Service(key ServiceKey) (*Service, error)
 	Instance(id string) (*Instance, error)
 	Client(id string) (*Client, error)
+	Contract(key ServiceKey, id string) (*Contract, error)
+	Override(instanceID string) (*Override, error)
+	// Usage counts what belongs to a service.
+	Usage(key ServiceKey) (Usage, error)
+	// ServicesIn visits the keys of a namespace's services until the visitor
+	// returns false.
+	ServicesIn(namespace string, visit func(ServiceKey) bool) error
+	// ContractsOf visits the contracts of a service.
+	ContractsOf(key ServiceKey, visit func(*Contract)) error
+}
+
+// Usage is how much belongs to a service, or what a group adds to that.
+type Usage struct {
+	Instances int64
+	Aliases   int64
+}
+
+// UsageOf returns what one change adds to the usage of which service; false
+// when it adds nothing.
+func UsageOf(c *Change) (ServiceKey, Usage, bool) {
+	var by int64
+	switch {
+	case c.Before == nil && c.After != nil:
+		by = 1
+	case c.Before != nil && c.After == nil:
+		by = -1
+	default:
+		return ServiceKey{}, Usage{}, false // an object never moves to another service
+	}
+	switch x := c.Object().(type) {
+	case *Instance:
+		return x.Service, Usage{Instances: by}, true
+	case *Service:
+		return x.AliasFor, Usage{Aliases: by}, x.IsAlias()
+	default:
+		return ServiceKey{}, Usage{}, false
+	}
+}
+
+// Add returns the sum.
+func (u Usage) Add(o Usage) Usage {
+	return Usage{Instances: u.Instances + o.Instances, Aliases: u.Aliases + o.Aliases}
 }
 
 // Plan decides a group of writes in arrival order, each on the world as the
@@ -19,9 +61,7 @@ type View interface {
 // revision before. An error means that the view failed.
 func Plan(next Revision, now Micros, v View, writes []Write) (Commit, []Result, error) {
 	o := &overlay{
-		view: v, revision: next, now: now,
-		namespaces: map[string]*Namespace{}, services: map[ServiceKey]*Service{},
-		instances: map[string]*Instance{}, clients: map[string]*Client{},
+		view: v, revision: next, now: now, objects: map[objectID]Object{}, usage: map[ServiceKey]Usage{},
 	}
 	results := make([]Result, len(writes))
 	for n, w := range writes {
@@ -48,8 +88,18 @@ func Plan(next Revision, now Micros, v View, writes []Write) (Commit, []Result, 
 }
 
 func (r *Result) madeBy(rev Revision) bool {
-	return r.Instance != nil && r.Instance.Revision == rev || r.Client != nil && r.Client.Revision == rev
+	return r.Instance != nil && r.Instance.Revision == rev || r.Client != nil && r.Client.Revision == rev ||
+		r.Service != nil && r.Service.Revision == rev || r.Namespace != nil && r.Namespace.Revision == rev ||
+		r.Contract != nil && r.Contract.Revision == rev
 }
+
+// objectID names an object of any kind.
+type objectID struct {
+	kind Kind
+	key  string
+}
+
+func idOf(o Object) objectID { return objectID{o.ObjectKind(), o.ObjectKey()} }
 
 // overlay is the view plus what the group has decided so far.
 type overlay struct {
@@ -57,58 +107,97 @@ type overlay struct {
 	revision Revision
 	now      Micros
 	changes  []Change
-
-	// A nil value is an object that the group deleted.
-	namespaces map[string]*Namespace
-	services   map[ServiceKey]*Service
-	instances  map[string]*Instance
-	clients    map[string]*Client
+	objects  map[objectID]Object // nil: the group deleted it
+	usage    map[ServiceKey]Usage
 }
 
-func (o *overlay) Namespace(name string) (*Namespace, error) {
-	if n, ok := o.namespaces[name]; ok {
-		return n, nil
+// find returns what the group left of an object, else what is stored.
+func find[T any](o *overlay, kind Kind, key string, stored func() (*T, error)) (*T, error) {
+	if x, ok := o.objects[objectID{kind, key}]; ok {
+		t, _ := any(x).(*T)
+		return t, nil
 	}
-	return o.view.Namespace(name)
+	return stored()
 }
 
-func (o *overlay) Service(key ServiceKey) (*Service, error) {
-	if s, ok := o.services[key]; ok {
-		return s, nil
+func (o *overlay) namespace(name string) (*Namespace, error) {
+	return find(o, KindNamespace, name, func() (*Namespace, error) { return o.view.Namespace(name) })
+}
+
+func (o *overlay) service(key ServiceKey) (*Service, error) {
+	return find(o, KindService, key.StoreKey(), func() (*Service, error) { return o.view.Service(key) })
+}
+
+func (o *overlay) instance(id string) (*Instance, error) {
+	return find(o, KindInstance, id, func() (*Instance, error) { return o.view.Instance(id) })
+}
+
+func (o *overlay) client(id string) (*Client, error) {
+	return find(o, KindClient, id, func() (*Client, error) { return o.view.Client(id) })
+}
+
+func (o *overlay) contract(key ServiceKey, id string) (*Contract, error) {
+	return find(o, KindContract, ContractKey(key, id), func() (*Contract, error) { return o.view.Contract(key, id) })
+}
+
+func (o *overlay) override(instanceID string) (*Override, error) {
+	return find(o, KindOverride, instanceID, func() (*Override, error) { return o.view.Override(instanceID) })
+}
+
+// usageOf counts what belongs to a service after what the group did.
+func (o *overlay) usageOf(key ServiceKey) (Usage, error) {
+	stored, err := o.view.Usage(key)
+	return stored.Add(o.usage[key]), err
+}
+
+// hasService reports whether a namespace has a service after what the group did.
+func (o *overlay) hasService(namespace string) (bool, error) {
+	for id, x := range o.objects {
+		if s, ok := x.(*Service); ok && id.kind == KindService && s.Key.Namespace == namespace {
+			return true, nil
+		}
 	}
-	return o.view.Service(key)
+	found := false
+	err := o.view.ServicesIn(namespace, func(key ServiceKey) bool {
+		x, decided := o.objects[objectID{KindService, key.StoreKey()}]
+		found = !decided || x != nil
+		return !found
+	})
+	return found, err
 }
 
-func (o *overlay) Instance(id string) (*Instance, error) {
-	if i, ok := o.instances[id]; ok {
-		return i, nil
+// contractsOf lists the contracts of a service after what the group did.
+func (o *overlay) contractsOf(key ServiceKey) ([]*Contract, error) {
+	var out []*Contract
+	err := o.view.ContractsOf(key, func(c *Contract) {
+		if _, decided := o.objects[idOf(c)]; !decided {
+			out = append(out, c)
+		}
+	})
+	for id, x := range o.objects {
+		if c, ok := x.(*Contract); ok && id.kind == KindContract && c.Service == key {
+			out = append(out, c)
+		}
 	}
-	return o.view.Instance(id)
+	return out, err
 }
 
-func (o *overlay) Client(id string) (*Client, error) {
-	if c, ok := o.clients[id]; ok {
-		return c, nil
-	}
-	return o.view.Client(id)
-}
-
-// absent is the answer for an instance that is not there.
-func (o *overlay) absent(id string) Result {
-	if _, here := o.instances[id]; here {
+// absent is the answer for an object that is not there.
+func (o *overlay) absent(kind Kind, key string) Result {
+	if _, here := o.objects[objectID{kind, key}]; here {
 		return Result{Outcome: Absent, Revision: o.revision} // a neighbour removed it
 	}
 	return Result{Outcome: Absent}
 }
 
-// putInstance stores after unless it looks like before.
+// putInstance stores after unless nothing of it differs from before.
 func (o *overlay) putInstance(before, after *Instance, c Change) Result {
 	after.Created, after.Modified, after.Revision = o.now, o.now, o.revision
 	if before == nil {
 		o.put(nil, after, c)
 		return Result{Outcome: Created, Instance: after, Revision: o.revision}
 	}
-	if before.SameContent(after) {
+	if before.SameContent(after) && before.Operator.same(after.Operator) {
 		return Result{Outcome: Unchanged, Instance: before}
 	}
 	after.Created = before.Created
@@ -120,21 +209,8 @@ func (o *overlay) putInstance(before, after *Instance, c Change) Result {
 func (o *overlay) put(before, after Object, c Change) {
 	c.Before, c.After = before, after
 	o.changes = append(o.changes, c)
-	switch x := c.Object().(type) {
-	case *Namespace:
-		o.namespaces[x.Name] = unless(c.Deleted(), x)
-	case *Service:
-		o.services[x.Key] = unless(c.Deleted(), x)
-	case *Instance:
-		o.instances[x.ID] = unless(c.Deleted(), x)
-	case *Client:
-		o.clients[x.ID] = unless(c.Deleted(), x)
+	o.objects[idOf(c.Object())] = after
+	if key, u, ok := UsageOf(&c); ok {
+		o.usage[key] = o.usage[key].Add(u)
 	}
-}
-
-func unless[T any](deleted bool, x *T) *T {
-	if deleted {
-		return nil
-	}
-	return x
 }

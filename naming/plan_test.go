@@ -2,6 +2,7 @@ package naming_test
 
 import (
 	"errors"
+	"slices"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -212,8 +213,8 @@ func TestPlan(t *testing.T) {
 			name:   "an operator's changes",
 			before: group(put("a")),
 			writes: group(
-				&naming.Modify{ID: "a"}, &naming.Modify{ID: "a", Isolated: new(true)}, &naming.Modify{ID: "a", Weight: new(uint32(0))},
-				&naming.Modify{ID: "a", Healthy: new(false)}, &naming.Modify{ID: "x", Healthy: new(false)},
+				&naming.Modify{ID: "a"}, &naming.Modify{ID: "a", Set: naming.Setting{Isolated: new(true)}}, &naming.Modify{ID: "a", Set: naming.Setting{Weight: new(uint32(0))}},
+				&naming.Modify{ID: "a", Set: naming.Setting{Healthy: new(false)}}, &naming.Modify{ID: "x", Set: naming.Setting{Healthy: new(false)}},
 			),
 			changes: []string{"~instance a", "~instance a", "~instance a"},
 			outcomes: []outcome{
@@ -280,11 +281,19 @@ func TestAFailingViewFailsTheGroup(t *testing.T) {
 func TestNeedsNamesAllThatIsRead(t *testing.T) {
 	for _, w := range []naming.Write{
 		put("a"), put("a", manual), gone("a"), &naming.SetHealth{ID: "a"}, &naming.Modify{ID: "a"}, &naming.PutClient{Client: naming.Client{ID: "c"}},
+		&naming.RemoveClient{ID: "c"}, &naming.PutNamespace{Name: "n"}, &naming.DeleteNamespace{Name: "n"}, &naming.DeleteService{Key: orders},
+		&naming.PutService{Key: orders}, &naming.PutContract{Contract: naming.Contract{Service: orders}},
 	} {
 		seen := &spy{shelf: newShelf()}
+		switch w.(type) {
+		case *naming.DeleteService, *naming.PutContract:
+			seen.apply(t, put("other", func(w *naming.Register) { w.Instance.Service = orders }), gone("other"))
+		}
 		if _, _, err := naming.Plan(1, 1, seen, []naming.Write{w}); err != nil {
 			t.Fatal(err)
 		}
+		slices.Sort(seen.read.Instances)
+		seen.read.Instances = slices.Compact(seen.read.Instances) // an instance and what is kept for it
 		if diff := cmp.Diff(w.Needs(), seen.read); diff != "" {
 			t.Errorf("%T (-needs +read):\n%s", w, diff)
 		}
@@ -314,4 +323,19 @@ func (s *spy) Instance(id string) (*naming.Instance, error) {
 func (s *spy) Client(id string) (*naming.Client, error) {
 	s.read.Clients = append(s.read.Clients, id)
 	return s.shelf.Client(id)
+}
+
+func (s *spy) Override(id string) (*naming.Override, error) {
+	s.read.Instances = append(s.read.Instances, id)
+	return s.shelf.Override(id)
+}
+
+func (s *spy) Usage(key naming.ServiceKey) (naming.Usage, error) {
+	s.read.Usage = append(s.read.Usage, key)
+	return s.shelf.Usage(key)
+}
+
+func (s *spy) Contract(key naming.ServiceKey, id string) (*naming.Contract, error) {
+	s.read.Contracts = append(s.read.Contracts, &naming.Contract{Service: key})
+	return s.shelf.Contract(key, id)
 }

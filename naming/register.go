@@ -180,24 +180,6 @@ func (r *Registrar) Heartbeat(_ context.Context, ref Ref) (*Instance, error) {
 	return i, nil
 }
 
-// Modify changes attributes of an instance on behalf of an operator.
-func (r *Registrar) Modify(ctx context.Context, w Modify) (Result, error) {
-	if err := checkText(FieldID, w.ID, MaxInstanceID); err != nil {
-		return Result{}, err
-	}
-	if err := checkText(FieldReason, w.Reason, MaxReason); err != nil {
-		return Result{}, err
-	}
-	if w.Weight != nil && *w.Weight > MaxWeight {
-		return Result{}, Errorf(Invalid, FieldWeight, "weight: %d is above %d", *w.Weight, MaxWeight)
-	}
-	res, err := r.do(ctx, &w)
-	if err == nil && res.Outcome == Absent {
-		err = Errorf(NotFound, "instance", "instance %q is not registered", w.ID)
-	}
-	return res, err
-}
-
 // ReportClient records an SDK process and returns it with its location. A
 // client without an id is not stored.
 func (r *Registrar) ReportClient(ctx context.Context, c Client, actor Actor) (Client, error) {
@@ -210,6 +192,9 @@ func (r *Registrar) ReportClient(ctx context.Context, c Client, actor Actor) (Cl
 		}
 	}
 	if err := checkLocation(c.Location); err != nil {
+		return Client{}, err
+	}
+	if err := checkStats(c.Stats); err != nil {
 		return Client{}, err
 	}
 	if r.Locator != nil {
@@ -229,6 +214,23 @@ func (r *Registrar) ReportClient(ctx context.Context, c Client, actor Actor) (Cl
 		return Client{}, err
 	}
 	return *res.Client, nil
+}
+
+func checkStats(stats []ClientStat) error {
+	if n := len(stats); n > MaxStats {
+		return Errorf(Invalid, FieldStat, "stat: %d entries, at most %d are allowed", n, MaxStats)
+	}
+	for _, s := range stats {
+		if s.Port > MaxPort {
+			return Errorf(Invalid, FieldStat, "stat.port: %d is above %d", s.Port, MaxPort)
+		}
+		for _, f := range [...]struct{ name, value string }{{"target", s.Target}, {"path", s.Path}, {"protocol", s.Protocol}} {
+			if err := checkText(FieldStat+"."+f.name, f.value, MaxStatText); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
 }
 
 // do folds a refused write into the error.

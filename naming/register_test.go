@@ -193,7 +193,7 @@ func TestDeregister(t *testing.T) {
 
 func TestModifyOfAnUnknownInstance(t *testing.T) {
 	r, _, _ := registrar(t)
-	if _, err := r.Modify(t.Context(), naming.Modify{ID: "x", Isolated: new(true)}); naming.KindOf(err) != naming.NotFound {
+	if _, err := r.Modify(t.Context(), naming.Modify{ID: "x", Set: naming.Setting{Isolated: new(true)}}); naming.KindOf(err) != naming.NotFound {
 		t.Errorf("error %v, want NotFound", err)
 	}
 	in := registration()
@@ -201,7 +201,7 @@ func TestModifyOfAnUnknownInstance(t *testing.T) {
 	if _, err := r.Register(t.Context(), in); err != nil {
 		t.Fatal(err)
 	}
-	res, err := r.Modify(t.Context(), naming.Modify{ID: "x", Isolated: new(true)})
+	res, err := r.Modify(t.Context(), naming.Modify{ID: "x", Set: naming.Setting{Isolated: new(true)}})
 	if err != nil || res.Outcome != naming.Updated || !res.Instance.Isolated {
 		t.Errorf("%+v, %v", res, err)
 	}

@@ -30,12 +30,14 @@ func (k ServiceKey) Compare(o ServiceKey) int {
 
 // Namespace groups services.
 type Namespace struct {
-	Name     string
-	Comment  string
-	Owner    string
-	Created  Micros
-	Modified Micros
-	Revision Revision // of its last change
+	Name    string
+	Comment string
+	Owner   string
+	// ServiceExportTo is the ExportTo of those of its services that have none.
+	ServiceExportTo []string
+	Created         Micros
+	Modified        Micros
+	Revision        Revision // of its last change
 }
 
 // Service is the named thing that instances belong to.
@@ -48,10 +50,22 @@ type Service struct {
 	Department string
 	Comment    string
 	Owner      string
-	Created    Micros
-	Modified   Micros
-	Revision   Revision // of its last change; changes of its instances do not count
+	Cmdb       [3]string // cmdb_mod1 to cmdb_mod3: three levels of an inventory's tree
+	// ExportTo lists the other namespaces that may see the service, sorted; "*"
+	// is all of them, and so is an empty list here and in its namespace.
+	ExportTo []string
+	// AliasFor is set on an alias: another name of that service. An alias has no
+	// instances of its own.
+	AliasFor ServiceKey
+	// Auto is set while nobody touched what a first registration created.
+	Auto     bool
+	Created  Micros
+	Modified Micros
+	Revision Revision // of its last change; changes of its instances do not count
 }
+
+// IsAlias reports whether s is another name of a service.
+func (s *Service) IsAlias() bool { return s.AliasFor != ServiceKey{} }
 
 // Client is an SDK process that reported itself (ReportClient).
 type Client struct {
@@ -60,9 +74,42 @@ type Client struct {
 	Type     string // SDK or AGENT
 	Version  string
 	Location Location
+	Stats    []ClientStat
 	Created  Micros
 	Modified Micros
 	Revision Revision
+}
+
+// ClientStat is a place where an SDK process shows metrics of its own.
+type ClientStat struct {
+	Target   string // kind of collector, as "prometheus"
+	Port     uint32
+	Path     string
+	Protocol string
+}
+
+// Contract is what a service says of its interfaces (ReportServiceContract).
+type Contract struct {
+	Service  ServiceKey
+	Type     string // name of the interface or kind of contract
+	Protocol string
+	Version  string
+	// Body is the encoded v1.ServiceContract, kept whole: fields that this
+	// program does not know come back too. Do not modify.
+	Body     []byte
+	Created  Micros
+	Modified Micros
+	Revision Revision
+}
+
+// ID is a digest of what identifies a contract, in hexadecimal.
+func (c *Contract) ID() string {
+	b := make([]byte, 0, 256)
+	for _, s := range []string{c.Service.Namespace, c.Service.Name, c.Type, c.Protocol, c.Version} {
+		b = append(append(b, s...), "##"...)
+	}
+	sum := sha1.Sum(b) //nolint:gosec // an id, not a secret
+	return hex.EncodeToString(sum[:])
 }
 
 // Micros is a wall-clock time in microseconds since the Unix epoch. It is for

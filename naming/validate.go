@@ -24,6 +24,24 @@ const (
 	FieldVpcID     = "vpc_id"
 	FieldLocation  = "location" // followed by .region, .zone or .campus
 	FieldReason    = "reason"
+	FieldPriority  = "priority"
+	FieldPorts     = "ports"
+	FieldBusiness  = "business"
+	FieldComment   = "comment"
+	FieldOwner     = "owners"
+	FieldDepart    = "department"
+	FieldCmdb      = "cmdb_mod" // followed by 1, 2 or 3
+	FieldExportTo  = "export_to"
+	FieldContract  = "contract"
+	FieldStat      = "stat"
+
+	// What a Conflict is about.
+	FieldInstances    = "instances" // the service still has some
+	FieldAliases      = "aliases"   // the service still has some
+	FieldServices     = "services"  // the namespace still has some
+	FieldAlias        = "alias"     // instances are registered to services, not to aliases
+	FieldAliasFor     = "alias_for" // an alias is no service
+	FieldAliasOfAlias = "alias_of_alias"
 )
 
 // validateInstance checks every bound except the id's in Polaris' order; the

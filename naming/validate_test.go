@@ -289,7 +289,7 @@ func TestBoundsOfOtherRequests(t *testing.T) {
 			"client zone", "location.zone", "128",
 			client(naming.Client{Location: naming.Location{Zone: long(128)}}), client(naming.Client{Location: naming.Location{Zone: long(129)}}),
 		},
-		{"operator's weight", "weight", "65535", modify(naming.Modify{Weight: new(uint32(65535))}), modify(naming.Modify{Weight: new(uint32(65536))})},
+		{"operator's weight", "weight", "65535", modify(naming.Modify{Set: naming.Setting{Weight: new(uint32(65535))}}), modify(naming.Modify{Set: naming.Setting{Weight: new(uint32(65536))}})},
 		{"operator's reason", "reason", "512", modify(naming.Modify{Reason: long(512)}), modify(naming.Modify{Reason: long(513)})},
 		{"operator's reason is text", "reason", "UTF-8", modify(naming.Modify{Reason: "why"}), modify(naming.Modify{Reason: "\xff"})},
 		{"id to modify", "id", "128", nil, modify(naming.Modify{ID: long(128)})},

@@ -4,6 +4,7 @@ import (
 	"crypto/sha256"
 	"encoding/binary"
 	"iter"
+	"slices"
 )
 
 // ServiceState is everything that is known of one service at one revision: an
@@ -28,7 +29,14 @@ func (s *ServiceState) Digest() Digest {
 func (s *Service) Digest() Digest {
 	b := make([]byte, 0, 256)
 	str := func(v string) { b = append(binary.AppendUvarint(b, uint64(len(v))), v...) }
-	for _, v := range []string{s.ID, s.Key.Namespace, s.Key.Name, s.Ports, s.Business, s.Department, s.Comment, s.Owner} {
+	for _, v := range []string{
+		s.ID, s.Key.Namespace, s.Key.Name, s.Ports, s.Business, s.Department, s.Comment, s.Owner,
+		s.Cmdb[0], s.Cmdb[1], s.Cmdb[2], s.AliasFor.Namespace, s.AliasFor.Name,
+	} {
+		str(v)
+	}
+	b = binary.AppendUvarint(b, uint64(len(s.ExportTo)))
+	for _, v := range s.ExportTo {
 		str(v)
 	}
 	for _, p := range s.Metadata {
@@ -59,4 +67,44 @@ type World interface {
 	Instance(id string) *Instance
 	// Clients walks the reported clients in order of their id.
 	Clients() iter.Seq[*Client]
+	// Named walks the services of one name in all namespaces, in their order.
+	Named(name string) iter.Seq[*ServiceState]
+	// AliasesOf walks the aliases of a service in order of their key.
+	AliasesOf(key ServiceKey) iter.Seq[*Service]
+	// Contract finds a contract by its service and id, nil when there is none.
+	Contract(key ServiceKey, id string) *Contract
+	// Contracts walks the contracts of a service in order of their id.
+	Contracts(key ServiceKey) iter.Seq[*Contract]
+	// Overrides walks what operators set on instances that are not registered
+	// now, in order of the instances' ids.
+	Overrides() iter.Seq[*Override]
+}
+
+// Resolve returns the state of a service, of an alias that of the service it
+// stands for; nil when there is none.
+func Resolve(w World, key ServiceKey) *ServiceState {
+	st := w.Service(key)
+	if st != nil && st.Service.IsAlias() {
+		return w.Service(st.Service.AliasFor)
+	}
+	return st
+}
+
+// ExportsTo reports what s and its namespace say of another namespace: whether
+// they name it ("*" names all), and whether they name any at all. Who names
+// nobody is seen by everybody who asks for the full name.
+func ExportsTo(w World, s *Service, namespace string) (named, restricted bool) {
+	list := s.ExportTo
+	if len(list) == 0 {
+		if ns := w.Namespace(s.Key.Namespace); ns != nil {
+			list = ns.ServiceExportTo
+		}
+	}
+	return slices.Contains(list, namespace) || slices.Contains(list, "*"), len(list) > 0
+}
+
+// Visible reports whether a client of a namespace may see a service.
+func Visible(w World, s *Service, namespace string) bool {
+	named, restricted := ExportsTo(w, s, namespace)
+	return s.Key.Namespace == namespace || named || !restricted
 }

@@ -14,8 +14,10 @@ type Write interface {
 type Needs struct {
 	Namespaces []string
 	Services   []ServiceKey
-	Instances  []string
+	Instances  []string // and the overrides kept for them
 	Clients    []string
+	Contracts  []*Contract  // by their service and ID
+	Usage      []ServiceKey // services whose usage is counted
 }
 
 // Outcome says what a write did.
@@ -32,11 +34,15 @@ const (
 
 // Result answers one write.
 type Result struct {
-	Outcome  Outcome
-	Instance *Instance // as it is now; of a deletion as it was
-	Client   *Client
-	Revision Revision // the commit that made it so; for Unchanged and Absent one that already had it so
-	Err      error    // this write was refused; its neighbours were not
+	Outcome Outcome
+	// What was written, as it is now; of a deletion as it was.
+	Instance  *Instance
+	Client    *Client
+	Service   *Service
+	Namespace *Namespace
+	Contract  *Contract
+	Revision  Revision // the commit that made it so; for Unchanged and Absent one that already had it so
+	Err       error    // this write was refused; its neighbours were not
 }
 
 // Register puts an instance, creating its service and namespace when they are
@@ -69,16 +75,35 @@ type SetHealth struct {
 	Cause   Cause
 }
 
-// Modify changes attributes of a registered instance; nil fields stay.
+// Modify changes a registered instance on behalf of an operator; nil fields
+// stay. Weight, health and isolation that it sets win over the client's until
+// they are cleared; the rest lasts until the client registers anew.
 type Modify struct {
-	ID       string
-	Isolated *bool
-	Healthy  *bool
-	Weight   *uint32 // 0…65535
-	Actor    Actor
-	Cause    Cause
-	Reason   string
+	ID      string
+	Service ServiceKey // whose instance it must be; zero: of any
+	Set     Setting
+	Clear   Clear
+	Actor   Actor
+	Reason  string
 }
+
+// Setting are the attributes that a [Modify] sets.
+type Setting struct {
+	Weight   *uint32 // 0…65535
+	Healthy  *bool
+	Isolated *bool
+
+	Protocol *string
+	Version  *string
+	LogicSet *string
+	Priority *uint32
+	TTL      *uint32 // seconds, 0…3600; 0 ends the health check
+	Location *Location
+	Metadata *Metadata
+}
+
+// Clear names what goes back to the client's wish.
+type Clear struct{ Weight, Healthy, Isolated bool }
 
 // PutClient records an SDK process.
 type PutClient struct {
@@ -95,6 +120,18 @@ func (w *Register) Needs() Needs {
 	}
 }
 
+// PutContract records what a service says of its interfaces.
+type PutContract struct {
+	Contract Contract
+	Actor    Actor
+}
+
+// RemoveClient removes the record of an SDK process that reports no more.
+type RemoveClient struct {
+	ID    string
+	Cause Cause
+}
+
 // Needs implements [Write].
 func (w *Deregister) Needs() Needs { return Needs{Instances: []string{w.ID}} }
 
@@ -107,139 +144,10 @@ func (w *Modify) Needs() Needs { return Needs{Instances: []string{w.ID}} }
 // Needs implements [Write].
 func (w *PutClient) Needs() Needs { return Needs{Clients: []string{w.Client.ID}} }
 
-func (w *Register) decide(v *overlay) (Result, error) {
-	want := w.Instance
-	before, err := v.Instance(want.ID)
-	if err != nil {
-		return Result{}, err
-	}
-	if before != nil && !sameOwner(before, &want) {
-		// A caller-chosen id must not take over the instance of somebody else.
-		return refuse(Errorf(Invalid, FieldID, "id: %q belongs to another instance", want.ID)), nil
-	}
-	if r, err := w.ensureService(v); err != nil || r.Err != nil {
-		return r, err
-	}
-	want.Healthy = w.Healthy == nil || *w.Healthy
-	want.Isolated = false
-	switch {
-	case w.Isolated != nil:
-		want.Isolated = *w.Isolated
-	case before != nil:
-		want.Isolated = before.Isolated
-	}
-	return v.putInstance(before, &want, Change{Actor: w.Actor, Cause: CauseClient}), nil
-}
+// Needs implements [Write].
+func (w *RemoveClient) Needs() Needs { return Needs{Clients: []string{w.ID}} }
 
-// sameOwner reports whether an id stands for the same place in both.
-func sameOwner(a, b *Instance) bool {
-	return a.Service == b.Service && a.VpcID == b.VpcID && a.Host == b.Host && a.Port == b.Port
+// Needs implements [Write].
+func (w *PutContract) Needs() Needs {
+	return Needs{Services: []ServiceKey{w.Contract.Service}, Contracts: []*Contract{&w.Contract}}
 }
-
-func (w *Register) ensureService(v *overlay) (Result, error) {
-	key := w.Instance.Service
-	svc, err := v.Service(key)
-	if err != nil || svc != nil {
-		return Result{}, err
-	}
-	ns, err := v.Namespace(key.Namespace)
-	if err != nil {
-		return Result{}, err
-	}
-	switch {
-	case !w.AutoCreate && ns == nil:
-		return refuse(Errorf(NotFound, "namespace", "namespace %q does not exist", key.Namespace)), nil
-	case !w.AutoCreate:
-		return refuse(Errorf(NotFound, "service", "service %q does not exist", key)), nil
-	}
-	owner := w.Actor.Principal
-	if owner == "" {
-		owner = "Polaris"
-	}
-	auto := Change{Actor: w.Actor, Cause: CauseAuto}
-	if ns == nil {
-		n := &Namespace{Name: key.Namespace, Owner: owner, Created: v.now, Modified: v.now, Revision: v.revision}
-		v.put(nil, n, auto)
-	}
-	v.put(nil, &Service{
-		ID: ServiceID(key), Key: key, Owner: owner, Created: v.now, Modified: v.now, Revision: v.revision,
-	}, auto)
-	return Result{}, nil
-}
-
-func (w *Deregister) decide(v *overlay) (Result, error) {
-	before, err := v.Instance(w.ID)
-	if err != nil {
-		return Result{}, err
-	}
-	if before == nil {
-		return v.absent(w.ID), nil
-	}
-	if w.Service != (ServiceKey{}) && before.Service != w.Service {
-		// Whoever was allowed to remove from one service must not hit another
-		// that took the id in between.
-		return refuse(Errorf(Conflict, FieldID, "id: %q belongs to another instance", w.ID)), nil
-	}
-	v.put(before, nil, Change{Actor: w.Actor, Cause: w.Cause, Reason: w.Reason})
-	return Result{Outcome: Deleted, Instance: before, Revision: v.revision}, nil
-}
-
-func (w *SetHealth) decide(v *overlay) (Result, error) {
-	before, err := v.Instance(w.ID)
-	if err != nil {
-		return Result{}, err
-	}
-	if before == nil {
-		return v.absent(w.ID), nil
-	}
-	if before.TTL == 0 {
-		// Re-registered without a health check meanwhile: its flag is its own.
-		return Result{Outcome: Unchanged, Instance: before}, nil
-	}
-	after := *before
-	after.Healthy = w.Healthy
-	return v.putInstance(before, &after, Change{Actor: w.Actor, Cause: w.Cause}), nil
-}
-
-func (w *Modify) decide(v *overlay) (Result, error) {
-	before, err := v.Instance(w.ID)
-	if err != nil {
-		return Result{}, err
-	}
-	if before == nil {
-		return v.absent(w.ID), nil
-	}
-	after := *before
-	if w.Isolated != nil {
-		after.Isolated = *w.Isolated
-	}
-	if w.Healthy != nil {
-		after.Healthy = *w.Healthy
-	}
-	if w.Weight != nil {
-		after.Weight = *w.Weight
-	}
-	return v.putInstance(before, &after, Change{Actor: w.Actor, Cause: w.Cause, Reason: w.Reason}), nil
-}
-
-func (w *PutClient) decide(v *overlay) (Result, error) {
-	before, err := v.Client(w.Client.ID)
-	if err != nil {
-		return Result{}, err
-	}
-	after := w.Client
-	after.Created = v.now
-	outcome := Created
-	var was Object // a nil *Client in an Object would not be nil
-	if before != nil {
-		if before.Host == after.Host && before.Type == after.Type && before.Version == after.Version && before.Location == after.Location {
-			return Result{Outcome: Unchanged, Client: before}, nil
-		}
-		after.Created, outcome, was = before.Created, Updated, before
-	}
-	after.Modified, after.Revision = v.now, v.revision
-	v.put(was, &after, Change{Actor: w.Actor, Cause: CauseClient})
-	return Result{Outcome: outcome, Client: &after, Revision: v.revision}, nil
-}
-
-func refuse(err *Error) Result { return Result{Err: err} }

@@ -10,15 +10,14 @@ import (
 
 func TestIsolationSurvivesARegistrationThatDoesNotNameIt(t *testing.T) {
 	s := newShelf()
-	s.apply(t, put("a"))
-	s.apply(t, &naming.Modify{ID: "a", Isolated: new(true)})
+	s.apply(t, put("a", func(w *naming.Register) { w.Isolated = new(true) }))
 	isolated := func(v *bool) bool {
 		s.apply(t, put("a", func(w *naming.Register) { w.Isolated, w.Instance.Weight = v, w.Instance.Weight+1 }))
 		s.apply(t, put("a", func(w *naming.Register) { w.Isolated = v }))
 		return s.instances["a"].Isolated
 	}
 	if !isolated(nil) {
-		t.Error("a registration without isolate cleared the operator's isolation")
+		t.Error("a registration without isolate cleared the isolation")
 	}
 	if isolated(new(false)) {
 		t.Error("isolate=false was ignored")
@@ -29,7 +28,36 @@ func TestIsolationSurvivesARegistrationThatDoesNotNameIt(t *testing.T) {
 	s.apply(t, gone("a"))
 	s.apply(t, put("a"))
 	if s.instances["a"].Isolated {
-		t.Error("isolation outlived its instance")
+		t.Error("a client's isolation outlived its instance")
+	}
+}
+
+// What an operator set is for the place, whoever registers it how often.
+func TestWhatAnOperatorSetSurvivesRegistrations(t *testing.T) {
+	s := newShelf()
+	s.apply(t, put("a"))
+	s.apply(t, &naming.Modify{ID: "a", Set: naming.Setting{Isolated: new(true), Weight: new(uint32(7))}, Reason: "why", Actor: client})
+	for _, again := range [][]naming.Write{
+		{put("a", func(w *naming.Register) { w.Isolated = new(false) })}, {gone("a")}, {put("a", weight(50))}, {gone("a"), put("a")},
+	} {
+		s.apply(t, again...)
+		if i := s.instances["a"]; i != nil && (!i.Isolated || i.Weight != 7 || i.Operator.By != "team-a" || i.Operator.Reason != "why" || i.Operator.Since != at(2)) {
+			t.Errorf("%+v, set by %+v", i, i.Operator)
+		}
+	}
+	if len(s.overrides) != 0 {
+		t.Errorf("kept although the instance is back: %v", s.overrides)
+	}
+	s.apply(t, &naming.Modify{ID: "a", Clear: naming.Clear{Isolated: true}})
+	if i := s.instances["a"]; i.Isolated || i.Weight != 7 {
+		t.Errorf("isolation cleared: %+v", i)
+	}
+	s.apply(t, gone("a"))
+	other := put("a")
+	other.Instance.Service = stocks
+	s.apply(t, other)
+	if i := s.instances["a"]; i.Weight != 100 || len(s.overrides) != 0 {
+		t.Errorf("an id in another service took over what was set: %+v", i)
 	}
 }
 
@@ -77,7 +105,7 @@ func TestChangesSayWhoAndWhy(t *testing.T) {
 	for _, w := range []naming.Write{
 		put("a", ttl), put("a", weight(1), ttl),
 		&naming.SetHealth{ID: "a", Cause: naming.CauseLease},
-		&naming.Modify{ID: "a", Weight: new(uint32(3)), Actor: operator, Cause: naming.CauseOperator, Reason: "drain"},
+		&naming.Modify{ID: "a", Set: naming.Setting{Weight: new(uint32(3))}, Actor: operator, Reason: "drain"},
 		&naming.Deregister{ID: "a", Actor: operator, Cause: naming.CauseOperator, Reason: "gone"},
 		&naming.PutClient{Client: naming.Client{ID: "c"}, Actor: client},
 	} {
@@ -94,6 +122,7 @@ func TestChangesSayWhoAndWhy(t *testing.T) {
 		{Cause: naming.CauseLease},
 		{Actor: operator, Cause: naming.CauseOperator, Reason: "drain"},
 		{Actor: operator, Cause: naming.CauseOperator, Reason: "gone"},
+		{Actor: operator, Cause: naming.CauseOperator, Reason: "gone"}, // what the operator set is kept
 		{Actor: client, Cause: naming.CauseClient},
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
@@ -120,7 +149,7 @@ func TestPlanLeavesTheStoredValuesAlone(t *testing.T) {
 	s.apply(t, put("a", ttl))
 	kept := s.instances["a"]
 	copied := *kept
-	s.apply(t, put("a", ttl, weight(9)), &naming.SetHealth{ID: "a"}, &naming.Modify{ID: "a", Isolated: new(true)}, gone("a"))
+	s.apply(t, put("a", ttl, weight(9)), &naming.SetHealth{ID: "a"}, &naming.Modify{ID: "a", Set: naming.Setting{Isolated: new(true)}}, gone("a"))
 	if diff := cmp.Diff(copied, *kept); diff != "" {
 		t.Errorf("an immutable value was changed (-was +is):\n%s", diff)
 	}

@@ -2,6 +2,7 @@ package store
 
 import (
 	"context"
+	"time"
 
 	"polestar/naming"
 )
@@ -35,6 +36,10 @@ type Feed interface {
 	// at most limit of them (1…10,000). An error that wraps [ErrCompacted]: the
 	// log does not reach back that far any more; load again.
 	Since(ctx context.Context, after naming.Revision, limit int) ([]naming.Commit, error)
+	// Before returns the commits before a revision that the log still has, the
+	// newest first, at most limit of them (1…10,000); before 0 means from the
+	// newest on. An empty list: the log has no more.
+	Before(ctx context.Context, before naming.Revision, limit int) ([]naming.Commit, error)
 }
 
 // Store is a whole backend.
@@ -60,10 +65,15 @@ var ErrCompacted = &naming.Error{
 type LogBounds struct {
 	MaxRevisions uint64 // records at most, 1…1,000,000,000
 	MaxBytes     uint64 // encoded bytes at most, 1 MiB…1 TiB
+	// MaxAge of a record, 1 min…10 years; 0: age does not count. Records go
+	// when others are written.
+	MaxAge time.Duration
 }
 
 // DefaultLogBounds keeps a million commits or 256 MiB.
 func DefaultLogBounds() LogBounds { return LogBounds{MaxRevisions: 1_000_000, MaxBytes: 256 << 20} }
+
+const maxLogAge = 10 * 365 * 24 * time.Hour
 
 // Validate returns an error that names the key and its bound.
 func (b LogBounds) Validate() error {
@@ -74,6 +84,8 @@ func (b LogBounds) Validate() error {
 	case b.MaxBytes < 1<<20 || b.MaxBytes > 1<<40:
 		return naming.Errorf(naming.Invalid, "store.log-max-bytes",
 			"store.log-max-bytes: %d is not between 1048576 (1 MiB) and 1099511627776 (1 TiB)", b.MaxBytes)
+	case b.MaxAge != 0 && (b.MaxAge < time.Minute || b.MaxAge > maxLogAge):
+		return naming.Errorf(naming.Invalid, "store.log-max-age", "store.log-max-age: %s is neither 0 nor between 1m and 87600h", b.MaxAge)
 	}
 	return nil
 }

@@ -147,7 +147,7 @@ func (a *app) open(ctx context.Context) error {
 	a.loaded.Store(true)
 	for st := range a.registry.World().Services("") {
 		for _, i := range st.Instances {
-			a.leases.Track(i.ID, i.TTL, i.Healthy)
+			a.leases.TrackIn(i.ID, i.Service, i.TTL, i.Own().Healthy)
 		}
 	}
 	namespaces, services, instances, _ := a.registry.Snapshot().Counts()

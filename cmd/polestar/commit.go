@@ -44,11 +44,17 @@ func (a *app) track(ch *naming.Change) {
 	case !ok:
 	case ch.Deleted() || i.TTL == 0:
 		a.leases.Forget(i.ID)
-	case ch.Cause == naming.CauseClient:
-		a.leases.Track(i.ID, i.TTL, i.Healthy) // a registration is a sign of life
+	case ch.Cause == naming.CauseClient || ttlChanged(ch.Before, i):
+		a.leases.TrackIn(i.ID, i.Service, i.TTL, i.Own().Healthy) // a registration is a sign of life
 	default:
-		a.leases.Stored(i.ID, i.Healthy)
+		a.leases.Stored(i.ID, i.Own().Healthy) // beats decide on the instance's own health, not on an operator's word
 	}
+}
+
+// ttlChanged reports whether a change gave an instance another health check.
+func ttlChanged(before naming.Object, i *naming.Instance) bool {
+	was, ok := before.(*naming.Instance)
+	return ok && was.TTL != i.TTL
 }
 
 // flip writes the health that a lease asks for.

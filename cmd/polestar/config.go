@@ -89,6 +89,7 @@ func settings() []setting {
 		span("batch.commit-timeout", "time for one commit", func(c *Config) *time.Duration { return &c.Batch.CommitTimeout }),
 		number("lease.factor", "TTLs without a beat until an instance is unhealthy", func(c *Config) *int { return &c.Lease.Factor }),
 		number("store.log-max-revisions", "records that the change log keeps", func(c *Config) *uint64 { return &c.Log.MaxRevisions }),
+		span("store.log-max-age", "age of what the change log keeps; 0: any", func(c *Config) *time.Duration { return &c.Log.MaxAge }),
 		number("store.log-max-bytes", "bytes that the change log keeps", func(c *Config) *uint64 { return &c.Log.MaxBytes }),
 	}, doorSettings("polaris", func(c *Config) *grpcserver.Config { return &c.Polaris }),
 		doorSettings("xds", func(c *Config) *grpcserver.Config { return &c.XDS }))

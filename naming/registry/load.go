@@ -42,12 +42,17 @@ func (l *Loader) Add(o naming.Object) error {
 		l.next.namespaces.Set(x.Name, x)
 	case *naming.Service:
 		l.state(x.Key).Service = x
+		l.next.index(x, false)
 	case *naming.Instance:
 		st := l.state(x.Service)
 		st.Instances = append(st.Instances, x)
 		l.next.byID.Set(x.ID, x)
 	case *naming.Client:
 		l.next.clients.Set(x.ID, x)
+	case *naming.Contract:
+		l.next.contracts.Set(x.ObjectKey(), x)
+	case *naming.Override:
+		l.next.overrides.Set(x.InstanceID, x)
 	default:
 		return fmt.Errorf("registry: unknown kind of object %T", o)
 	}

@@ -111,3 +111,5 @@ type stranger struct{}
 
 func (stranger) ObjectKind() naming.Kind { return 99 }
 func (stranger) ObjectKey() string       { return "x" }
+
+func (stranger) ObjectRevision() naming.Revision { return 0 }

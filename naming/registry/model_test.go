@@ -22,7 +22,7 @@ func drawWrite(t *rapid.T) naming.Write {
 	case 0, 1:
 		return &naming.Deregister{ID: id}
 	case 2:
-		return &naming.Modify{ID: id, Isolated: new(rapid.Bool().Draw(t, "isolated"))}
+		return &naming.Modify{ID: id, Set: naming.Setting{Isolated: new(rapid.Bool().Draw(t, "isolated"))}}
 	default:
 		if n > 6 && rapid.Bool().Draw(t, "moved") {
 			k = key("m", "other")

@@ -7,6 +7,8 @@ import (
 	"sync"
 	"sync/atomic"
 
+	"github.com/tidwall/btree"
+
 	"polestar/naming"
 )
 
@@ -85,12 +87,10 @@ func (e *editor) delta(key naming.ServiceKey) *delta {
 func (e *editor) apply(c *naming.Change) {
 	switch x := c.Object().(type) {
 	case *naming.Namespace:
-		if c.Deleted() {
-			e.next.namespaces.Delete(x.Name)
-		} else {
-			e.next.namespaces.Set(x.Name, x)
-		}
+		place(e.next.namespaces, x.Name, x, c.Deleted())
+		e.exports(c)
 	case *naming.Service:
+		e.next.index(x, c.Deleted())
 		d := e.delta(x.Key)
 		d.membership, d.gone, d.service = true, c.Deleted(), x
 	case *naming.Instance:
@@ -103,11 +103,33 @@ func (e *editor) apply(c *naming.Change) {
 			e.next.byID.Set(x.ID, x)
 		}
 	case *naming.Client:
-		if c.Deleted() {
-			e.next.clients.Delete(x.ID)
-		} else {
-			e.next.clients.Set(x.ID, x)
-		}
+		place(e.next.clients, x.ID, x, c.Deleted())
+	case *naming.Contract:
+		place(e.next.contracts, x.ObjectKey(), x, c.Deleted())
+	case *naming.Override:
+		place(e.next.overrides, x.InstanceID, x, c.Deleted())
+	}
+}
+
+// place puts an object into a tree, or takes it out.
+func place[V any](into *btree.Map[string, V], key string, v V, gone bool) {
+	if gone {
+		into.Delete(key)
+	} else {
+		into.Set(key, v)
+	}
+}
+
+// exports marks the services of a namespace that changed whom it shows them:
+// they look the same, but not to everybody.
+func (e *editor) exports(c *naming.Change) {
+	before, _ := c.Before.(*naming.Namespace)
+	after, _ := c.After.(*naming.Namespace)
+	if before == nil || after == nil || slices.Equal(before.ServiceExportTo, after.ServiceExportTo) {
+		return // a namespace comes without services and goes without them
+	}
+	for st := range e.next.Services(after.Name) {
+		e.delta(st.Service.Key).membership = true
 	}
 }
 

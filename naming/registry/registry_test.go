@@ -230,7 +230,7 @@ func TestSnapshotsNeverChange(t *testing.T) {
 		case 1:
 			p.do(t, &naming.Deregister{ID: strconv.Itoa(n % 50)})
 		default:
-			p.do(t, &naming.Modify{ID: strconv.Itoa(n % 50), Weight: new(uint32(n))})
+			p.do(t, &naming.Modify{ID: strconv.Itoa(n % 50), Set: naming.Setting{Weight: new(uint32(n))}})
 		}
 	}
 	close(stop)

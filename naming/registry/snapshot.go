@@ -2,6 +2,7 @@ package registry
 
 import (
 	"iter"
+	"strings"
 
 	"github.com/tidwall/btree"
 
@@ -19,6 +20,10 @@ type Snapshot struct {
 	services         *btree.Map[string, *naming.ServiceState] // by naming.ServiceKey.StoreKey
 	byID             *btree.Map[string, *naming.Instance]
 	clients          *btree.Map[string, *naming.Client]
+	contracts        *btree.Map[string, *naming.Contract] // by naming.ContractKey
+	overrides        *btree.Map[string, *naming.Override]
+	names            *btree.Map[string, naming.ServiceKey] // name, NUL, namespace → service
+	aliases          *btree.Map[string, *naming.Service]   // of the service, NUL, of the alias: naming.ServiceKey.StoreKey
 }
 
 var _ naming.World = (*Snapshot)(nil)
@@ -29,6 +34,10 @@ func newSnapshot() *Snapshot {
 		services:   new(btree.Map[string, *naming.ServiceState]),
 		byID:       new(btree.Map[string, *naming.Instance]),
 		clients:    new(btree.Map[string, *naming.Client]),
+		contracts:  new(btree.Map[string, *naming.Contract]),
+		overrides:  new(btree.Map[string, *naming.Override]),
+		names:      new(btree.Map[string, naming.ServiceKey]),
+		aliases:    new(btree.Map[string, *naming.Service]),
 	}
 }
 
@@ -39,7 +48,19 @@ func (s *Snapshot) edit() *Snapshot {
 	next.services = s.services.Copy()
 	next.byID = s.byID.Copy()
 	next.clients = s.clients.Copy()
+	next.contracts = s.contracts.Copy()
+	next.overrides = s.overrides.Copy()
+	next.names = s.names.Copy()
+	next.aliases = s.aliases.Copy()
 	return &next
+}
+
+// index keeps what finds a service by other things than its key.
+func (s *Snapshot) index(svc *naming.Service, gone bool) {
+	place(s.names, svc.Key.Name+"\x00"+svc.Key.Namespace, svc.Key, gone)
+	if svc.IsAlias() {
+		place(s.aliases, svc.AliasFor.StoreKey()+"\x00"+svc.Key.StoreKey(), svc, gone)
+	}
 }
 
 // Revision implements naming.World.
@@ -90,6 +111,43 @@ func (s *Snapshot) Instance(id string) *naming.Instance {
 func (s *Snapshot) Clients() iter.Seq[*naming.Client] {
 	return func(yield func(*naming.Client) bool) {
 		s.clients.Scan(func(_ string, c *naming.Client) bool { return yield(c) })
+	}
+}
+
+// Named implements naming.World.
+func (s *Snapshot) Named(name string) iter.Seq[*naming.ServiceState] {
+	return func(yield func(*naming.ServiceState) bool) {
+		for key := range under(s.names, name+"\x00") {
+			if st := s.Service(key); st != nil && !yield(st) {
+				return
+			}
+		}
+	}
+}
+
+// AliasesOf implements naming.World.
+func (s *Snapshot) AliasesOf(key naming.ServiceKey) iter.Seq[*naming.Service] {
+	return under(s.aliases, key.StoreKey()+"\x00")
+}
+
+// Contract implements naming.World.
+func (s *Snapshot) Contract(key naming.ServiceKey, id string) *naming.Contract {
+	c, _ := s.contracts.Get(naming.ContractKey(key, id))
+	return c
+}
+
+// Contracts implements naming.World.
+func (s *Snapshot) Contracts(key naming.ServiceKey) iter.Seq[*naming.Contract] {
+	return under(s.contracts, naming.ContractKey(key, ""))
+}
+
+// Overrides implements naming.World.
+func (s *Snapshot) Overrides() iter.Seq[*naming.Override] { return under(s.overrides, "") }
+
+// under walks the values whose keys begin with prefix, in order.
+func under[V any](m *btree.Map[string, V], prefix string) iter.Seq[V] {
+	return func(yield func(V) bool) {
+		m.Ascend(prefix, func(key string, v V) bool { return strings.HasPrefix(key, prefix) && yield(v) })
 	}
 }
 

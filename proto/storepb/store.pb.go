@@ -137,15 +137,16 @@ func (x *Location) GetCampus() string {
 }
 
 type Namespace struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Name          string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
-	Comment       string                 `protobuf:"bytes,2,opt,name=comment,proto3" json:"comment,omitempty"`
-	Owner         string                 `protobuf:"bytes,3,opt,name=owner,proto3" json:"owner,omitempty"`
-	CreatedUs     int64                  `protobuf:"varint,4,opt,name=created_us,json=createdUs,proto3" json:"created_us,omitempty"` // microseconds since the Unix epoch
-	ModifiedUs    int64                  `protobuf:"varint,5,opt,name=modified_us,json=modifiedUs,proto3" json:"modified_us,omitempty"`
-	Revision      uint64                 `protobuf:"varint,6,opt,name=revision,proto3" json:"revision,omitempty"` // of its last change
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	state           protoimpl.MessageState `protogen:"open.v1"`
+	Name            string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	Comment         string                 `protobuf:"bytes,2,opt,name=comment,proto3" json:"comment,omitempty"`
+	Owner           string                 `protobuf:"bytes,3,opt,name=owner,proto3" json:"owner,omitempty"`
+	CreatedUs       int64                  `protobuf:"varint,4,opt,name=created_us,json=createdUs,proto3" json:"created_us,omitempty"` // microseconds since the Unix epoch
+	ModifiedUs      int64                  `protobuf:"varint,5,opt,name=modified_us,json=modifiedUs,proto3" json:"modified_us,omitempty"`
+	Revision        uint64                 `protobuf:"varint,6,opt,name=revision,proto3" json:"revision,omitempty"`                                       // of its last change
+	ServiceExportTo []string               `protobuf:"bytes,7,rep,name=service_export_to,json=serviceExportTo,proto3" json:"service_export_to,omitempty"` // sorted
+	unknownFields   protoimpl.UnknownFields
+	sizeCache       protoimpl.SizeCache
 }
 
 func (x *Namespace) Reset() {
@@ -220,22 +221,34 @@ func (x *Namespace) GetRevision() uint64 {
 	return 0
 }
 
+func (x *Namespace) GetServiceExportTo() []string {
+	if x != nil {
+		return x.ServiceExportTo
+	}
+	return nil
+}
+
 type Service struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Id            string                 `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
-	Namespace     string                 `protobuf:"bytes,2,opt,name=namespace,proto3" json:"namespace,omitempty"`
-	Name          string                 `protobuf:"bytes,3,opt,name=name,proto3" json:"name,omitempty"`
-	Metadata      []*Pair                `protobuf:"bytes,4,rep,name=metadata,proto3" json:"metadata,omitempty"` // sorted by key
-	Ports         string                 `protobuf:"bytes,5,opt,name=ports,proto3" json:"ports,omitempty"`
-	Business      string                 `protobuf:"bytes,6,opt,name=business,proto3" json:"business,omitempty"`
-	Department    string                 `protobuf:"bytes,7,opt,name=department,proto3" json:"department,omitempty"`
-	Comment       string                 `protobuf:"bytes,8,opt,name=comment,proto3" json:"comment,omitempty"`
-	Owner         string                 `protobuf:"bytes,9,opt,name=owner,proto3" json:"owner,omitempty"`
-	CreatedUs     int64                  `protobuf:"varint,10,opt,name=created_us,json=createdUs,proto3" json:"created_us,omitempty"`
-	ModifiedUs    int64                  `protobuf:"varint,11,opt,name=modified_us,json=modifiedUs,proto3" json:"modified_us,omitempty"`
-	Revision      uint64                 `protobuf:"varint,12,opt,name=revision,proto3" json:"revision,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	state             protoimpl.MessageState `protogen:"open.v1"`
+	Id                string                 `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
+	Namespace         string                 `protobuf:"bytes,2,opt,name=namespace,proto3" json:"namespace,omitempty"`
+	Name              string                 `protobuf:"bytes,3,opt,name=name,proto3" json:"name,omitempty"`
+	Metadata          []*Pair                `protobuf:"bytes,4,rep,name=metadata,proto3" json:"metadata,omitempty"` // sorted by key
+	Ports             string                 `protobuf:"bytes,5,opt,name=ports,proto3" json:"ports,omitempty"`
+	Business          string                 `protobuf:"bytes,6,opt,name=business,proto3" json:"business,omitempty"`
+	Department        string                 `protobuf:"bytes,7,opt,name=department,proto3" json:"department,omitempty"`
+	Comment           string                 `protobuf:"bytes,8,opt,name=comment,proto3" json:"comment,omitempty"`
+	Owner             string                 `protobuf:"bytes,9,opt,name=owner,proto3" json:"owner,omitempty"`
+	CreatedUs         int64                  `protobuf:"varint,10,opt,name=created_us,json=createdUs,proto3" json:"created_us,omitempty"`
+	ModifiedUs        int64                  `protobuf:"varint,11,opt,name=modified_us,json=modifiedUs,proto3" json:"modified_us,omitempty"`
+	Revision          uint64                 `protobuf:"varint,12,opt,name=revision,proto3" json:"revision,omitempty"`
+	ExportTo          []string               `protobuf:"bytes,13,rep,name=export_to,json=exportTo,proto3" json:"export_to,omitempty"`                              // sorted
+	AliasForNamespace string                 `protobuf:"bytes,14,opt,name=alias_for_namespace,json=aliasForNamespace,proto3" json:"alias_for_namespace,omitempty"` // of an alias
+	AliasForName      string                 `protobuf:"bytes,15,opt,name=alias_for_name,json=aliasForName,proto3" json:"alias_for_name,omitempty"`
+	Auto              bool                   `protobuf:"varint,16,opt,name=auto,proto3" json:"auto,omitempty"` // made by a first registration, and nobody touched it since
+	Cmdb              []string               `protobuf:"bytes,17,rep,name=cmdb,proto3" json:"cmdb,omitempty"`  // cmdb_mod1 to cmdb_mod3; empty when all three are
+	unknownFields     protoimpl.UnknownFields
+	sizeCache         protoimpl.SizeCache
 }
 
 func (x *Service) Reset() {
@@ -352,6 +365,41 @@ func (x *Service) GetRevision() uint64 {
 	return 0
 }
 
+func (x *Service) GetExportTo() []string {
+	if x != nil {
+		return x.ExportTo
+	}
+	return nil
+}
+
+func (x *Service) GetAliasForNamespace() string {
+	if x != nil {
+		return x.AliasForNamespace
+	}
+	return ""
+}
+
+func (x *Service) GetAliasForName() string {
+	if x != nil {
+		return x.AliasForName
+	}
+	return ""
+}
+
+func (x *Service) GetAuto() bool {
+	if x != nil {
+		return x.Auto
+	}
+	return false
+}
+
+func (x *Service) GetCmdb() []string {
+	if x != nil {
+		return x.Cmdb
+	}
+	return nil
+}
+
 type Instance struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Id            string                 `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
@@ -373,6 +421,7 @@ type Instance struct {
 	CreatedUs     int64                  `protobuf:"varint,17,opt,name=created_us,json=createdUs,proto3" json:"created_us,omitempty"`
 	ModifiedUs    int64                  `protobuf:"varint,18,opt,name=modified_us,json=modifiedUs,proto3" json:"modified_us,omitempty"`
 	Revision      uint64                 `protobuf:"varint,19,opt,name=revision,proto3" json:"revision,omitempty"`
+	Operator      *Operator              `protobuf:"bytes,20,opt,name=operator,proto3" json:"operator,omitempty"` // missing: no operator set anything
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -540,6 +589,216 @@ func (x *Instance) GetRevision() uint64 {
 	return 0
 }
 
+func (x *Instance) GetOperator() *Operator {
+	if x != nil {
+		return x.Operator
+	}
+	return nil
+}
+
+// Operator is what an operator set on an instance, and what the client says
+// meanwhile.
+type Operator struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Weight        *uint32                `protobuf:"varint,1,opt,name=weight,proto3,oneof" json:"weight,omitempty"`
+	Healthy       *bool                  `protobuf:"varint,2,opt,name=healthy,proto3,oneof" json:"healthy,omitempty"`
+	Isolated      *bool                  `protobuf:"varint,3,opt,name=isolated,proto3,oneof" json:"isolated,omitempty"`
+	OwnWeight     uint32                 `protobuf:"varint,4,opt,name=own_weight,json=ownWeight,proto3" json:"own_weight,omitempty"`
+	OwnHealthy    bool                   `protobuf:"varint,5,opt,name=own_healthy,json=ownHealthy,proto3" json:"own_healthy,omitempty"`
+	OwnIsolated   bool                   `protobuf:"varint,6,opt,name=own_isolated,json=ownIsolated,proto3" json:"own_isolated,omitempty"`
+	By            string                 `protobuf:"bytes,7,opt,name=by,proto3" json:"by,omitempty"`
+	Reason        string                 `protobuf:"bytes,8,opt,name=reason,proto3" json:"reason,omitempty"`
+	SinceUs       int64                  `protobuf:"varint,9,opt,name=since_us,json=sinceUs,proto3" json:"since_us,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Operator) Reset() {
+	*x = Operator{}
+	mi := &file_storepb_store_proto_msgTypes[5]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Operator) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Operator) ProtoMessage() {}
+
+func (x *Operator) ProtoReflect() protoreflect.Message {
+	mi := &file_storepb_store_proto_msgTypes[5]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Operator.ProtoReflect.Descriptor instead.
+func (*Operator) Descriptor() ([]byte, []int) {
+	return file_storepb_store_proto_rawDescGZIP(), []int{5}
+}
+
+func (x *Operator) GetWeight() uint32 {
+	if x != nil && x.Weight != nil {
+		return *x.Weight
+	}
+	return 0
+}
+
+func (x *Operator) GetHealthy() bool {
+	if x != nil && x.Healthy != nil {
+		return *x.Healthy
+	}
+	return false
+}
+
+func (x *Operator) GetIsolated() bool {
+	if x != nil && x.Isolated != nil {
+		return *x.Isolated
+	}
+	return false
+}
+
+func (x *Operator) GetOwnWeight() uint32 {
+	if x != nil {
+		return x.OwnWeight
+	}
+	return 0
+}
+
+func (x *Operator) GetOwnHealthy() bool {
+	if x != nil {
+		return x.OwnHealthy
+	}
+	return false
+}
+
+func (x *Operator) GetOwnIsolated() bool {
+	if x != nil {
+		return x.OwnIsolated
+	}
+	return false
+}
+
+func (x *Operator) GetBy() string {
+	if x != nil {
+		return x.By
+	}
+	return ""
+}
+
+func (x *Operator) GetReason() string {
+	if x != nil {
+		return x.Reason
+	}
+	return ""
+}
+
+func (x *Operator) GetSinceUs() int64 {
+	if x != nil {
+		return x.SinceUs
+	}
+	return 0
+}
+
+// Override is what an operator set on an instance that is not registered now.
+type Override struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	InstanceId    string                 `protobuf:"bytes,1,opt,name=instance_id,json=instanceId,proto3" json:"instance_id,omitempty"`
+	Namespace     string                 `protobuf:"bytes,2,opt,name=namespace,proto3" json:"namespace,omitempty"`
+	Service       string                 `protobuf:"bytes,3,opt,name=service,proto3" json:"service,omitempty"`
+	Host          string                 `protobuf:"bytes,4,opt,name=host,proto3" json:"host,omitempty"`
+	Port          uint32                 `protobuf:"varint,5,opt,name=port,proto3" json:"port,omitempty"`
+	Operator      *Operator              `protobuf:"bytes,6,opt,name=operator,proto3" json:"operator,omitempty"`
+	Revision      uint64                 `protobuf:"varint,7,opt,name=revision,proto3" json:"revision,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Override) Reset() {
+	*x = Override{}
+	mi := &file_storepb_store_proto_msgTypes[6]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Override) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Override) ProtoMessage() {}
+
+func (x *Override) ProtoReflect() protoreflect.Message {
+	mi := &file_storepb_store_proto_msgTypes[6]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Override.ProtoReflect.Descriptor instead.
+func (*Override) Descriptor() ([]byte, []int) {
+	return file_storepb_store_proto_rawDescGZIP(), []int{6}
+}
+
+func (x *Override) GetInstanceId() string {
+	if x != nil {
+		return x.InstanceId
+	}
+	return ""
+}
+
+func (x *Override) GetNamespace() string {
+	if x != nil {
+		return x.Namespace
+	}
+	return ""
+}
+
+func (x *Override) GetService() string {
+	if x != nil {
+		return x.Service
+	}
+	return ""
+}
+
+func (x *Override) GetHost() string {
+	if x != nil {
+		return x.Host
+	}
+	return ""
+}
+
+func (x *Override) GetPort() uint32 {
+	if x != nil {
+		return x.Port
+	}
+	return 0
+}
+
+func (x *Override) GetOperator() *Operator {
+	if x != nil {
+		return x.Operator
+	}
+	return nil
+}
+
+func (x *Override) GetRevision() uint64 {
+	if x != nil {
+		return x.Revision
+	}
+	return 0
+}
+
 type Client struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Id            string                 `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
@@ -550,13 +809,14 @@ type Client struct {
 	CreatedUs     int64                  `protobuf:"varint,6,opt,name=created_us,json=createdUs,proto3" json:"created_us,omitempty"`
 	ModifiedUs    int64                  `protobuf:"varint,7,opt,name=modified_us,json=modifiedUs,proto3" json:"modified_us,omitempty"`
 	Revision      uint64                 `protobuf:"varint,8,opt,name=revision,proto3" json:"revision,omitempty"`
+	Stats         []*Stat                `protobuf:"bytes,9,rep,name=stats,proto3" json:"stats,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Client) Reset() {
 	*x = Client{}
-	mi := &file_storepb_store_proto_msgTypes[5]
+	mi := &file_storepb_store_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -568,7 +828,7 @@ func (x *Client) String() string {
 func (*Client) ProtoMessage() {}
 
 func (x *Client) ProtoReflect() protoreflect.Message {
-	mi := &file_storepb_store_proto_msgTypes[5]
+	mi := &file_storepb_store_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -581,7 +841,7 @@ func (x *Client) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Client.ProtoReflect.Descriptor instead.
 func (*Client) Descriptor() ([]byte, []int) {
-	return file_storepb_store_proto_rawDescGZIP(), []int{5}
+	return file_storepb_store_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *Client) GetId() string {
@@ -640,11 +900,256 @@ func (x *Client) GetRevision() uint64 {
 	return 0
 }
 
+func (x *Client) GetStats() []*Stat {
+	if x != nil {
+		return x.Stats
+	}
+	return nil
+}
+
+// Stat is a place where a client shows metrics of its own.
+type Stat struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Target        string                 `protobuf:"bytes,1,opt,name=target,proto3" json:"target,omitempty"`
+	Port          uint32                 `protobuf:"varint,2,opt,name=port,proto3" json:"port,omitempty"`
+	Path          string                 `protobuf:"bytes,3,opt,name=path,proto3" json:"path,omitempty"`
+	Protocol      string                 `protobuf:"bytes,4,opt,name=protocol,proto3" json:"protocol,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Stat) Reset() {
+	*x = Stat{}
+	mi := &file_storepb_store_proto_msgTypes[8]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Stat) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Stat) ProtoMessage() {}
+
+func (x *Stat) ProtoReflect() protoreflect.Message {
+	mi := &file_storepb_store_proto_msgTypes[8]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Stat.ProtoReflect.Descriptor instead.
+func (*Stat) Descriptor() ([]byte, []int) {
+	return file_storepb_store_proto_rawDescGZIP(), []int{8}
+}
+
+func (x *Stat) GetTarget() string {
+	if x != nil {
+		return x.Target
+	}
+	return ""
+}
+
+func (x *Stat) GetPort() uint32 {
+	if x != nil {
+		return x.Port
+	}
+	return 0
+}
+
+func (x *Stat) GetPath() string {
+	if x != nil {
+		return x.Path
+	}
+	return ""
+}
+
+func (x *Stat) GetProtocol() string {
+	if x != nil {
+		return x.Protocol
+	}
+	return ""
+}
+
+type Contract struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Namespace     string                 `protobuf:"bytes,1,opt,name=namespace,proto3" json:"namespace,omitempty"`
+	Service       string                 `protobuf:"bytes,2,opt,name=service,proto3" json:"service,omitempty"`
+	Type          string                 `protobuf:"bytes,3,opt,name=type,proto3" json:"type,omitempty"`
+	Protocol      string                 `protobuf:"bytes,4,opt,name=protocol,proto3" json:"protocol,omitempty"`
+	Version       string                 `protobuf:"bytes,5,opt,name=version,proto3" json:"version,omitempty"`
+	Body          []byte                 `protobuf:"bytes,6,opt,name=body,proto3" json:"body,omitempty"` // an encoded v1.ServiceContract
+	CreatedUs     int64                  `protobuf:"varint,7,opt,name=created_us,json=createdUs,proto3" json:"created_us,omitempty"`
+	ModifiedUs    int64                  `protobuf:"varint,8,opt,name=modified_us,json=modifiedUs,proto3" json:"modified_us,omitempty"`
+	Revision      uint64                 `protobuf:"varint,9,opt,name=revision,proto3" json:"revision,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Contract) Reset() {
+	*x = Contract{}
+	mi := &file_storepb_store_proto_msgTypes[9]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Contract) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Contract) ProtoMessage() {}
+
+func (x *Contract) ProtoReflect() protoreflect.Message {
+	mi := &file_storepb_store_proto_msgTypes[9]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Contract.ProtoReflect.Descriptor instead.
+func (*Contract) Descriptor() ([]byte, []int) {
+	return file_storepb_store_proto_rawDescGZIP(), []int{9}
+}
+
+func (x *Contract) GetNamespace() string {
+	if x != nil {
+		return x.Namespace
+	}
+	return ""
+}
+
+func (x *Contract) GetService() string {
+	if x != nil {
+		return x.Service
+	}
+	return ""
+}
+
+func (x *Contract) GetType() string {
+	if x != nil {
+		return x.Type
+	}
+	return ""
+}
+
+func (x *Contract) GetProtocol() string {
+	if x != nil {
+		return x.Protocol
+	}
+	return ""
+}
+
+func (x *Contract) GetVersion() string {
+	if x != nil {
+		return x.Version
+	}
+	return ""
+}
+
+func (x *Contract) GetBody() []byte {
+	if x != nil {
+		return x.Body
+	}
+	return nil
+}
+
+func (x *Contract) GetCreatedUs() int64 {
+	if x != nil {
+		return x.CreatedUs
+	}
+	return 0
+}
+
+func (x *Contract) GetModifiedUs() int64 {
+	if x != nil {
+		return x.ModifiedUs
+	}
+	return 0
+}
+
+func (x *Contract) GetRevision() uint64 {
+	if x != nil {
+		return x.Revision
+	}
+	return 0
+}
+
+// Usage is what a store keeps per service beside its objects.
+type Usage struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Touched       uint64                 `protobuf:"varint,1,opt,name=touched,proto3" json:"touched,omitempty"` // revision of the last change of it or of an instance
+	Instances     int64                  `protobuf:"varint,2,opt,name=instances,proto3" json:"instances,omitempty"`
+	Aliases       int64                  `protobuf:"varint,3,opt,name=aliases,proto3" json:"aliases,omitempty"` // that point at it
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Usage) Reset() {
+	*x = Usage{}
+	mi := &file_storepb_store_proto_msgTypes[10]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Usage) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Usage) ProtoMessage() {}
+
+func (x *Usage) ProtoReflect() protoreflect.Message {
+	mi := &file_storepb_store_proto_msgTypes[10]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Usage.ProtoReflect.Descriptor instead.
+func (*Usage) Descriptor() ([]byte, []int) {
+	return file_storepb_store_proto_rawDescGZIP(), []int{10}
+}
+
+func (x *Usage) GetTouched() uint64 {
+	if x != nil {
+		return x.Touched
+	}
+	return 0
+}
+
+func (x *Usage) GetInstances() int64 {
+	if x != nil {
+		return x.Instances
+	}
+	return 0
+}
+
+func (x *Usage) GetAliases() int64 {
+	if x != nil {
+		return x.Aliases
+	}
+	return 0
+}
+
 // Change is one object's transition in the log. before and after are encoded
 // messages of the kind; an empty one means that the object did not exist.
 type Change struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
-	Kind          uint32                 `protobuf:"varint,1,opt,name=kind,proto3" json:"kind,omitempty"` // 1 namespace, 2 service, 3 instance, 4 client
+	Kind          uint32                 `protobuf:"varint,1,opt,name=kind,proto3" json:"kind,omitempty"` // 1 namespace, 2 service, 3 instance, 4 client, 5 contract, 6 override
 	Before        []byte                 `protobuf:"bytes,2,opt,name=before,proto3" json:"before,omitempty"`
 	After         []byte                 `protobuf:"bytes,3,opt,name=after,proto3" json:"after,omitempty"`
 	Principal     string                 `protobuf:"bytes,4,opt,name=principal,proto3" json:"principal,omitempty"`
@@ -658,7 +1163,7 @@ type Change struct {
 
 func (x *Change) Reset() {
 	*x = Change{}
-	mi := &file_storepb_store_proto_msgTypes[6]
+	mi := &file_storepb_store_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -670,7 +1175,7 @@ func (x *Change) String() string {
 func (*Change) ProtoMessage() {}
 
 func (x *Change) ProtoReflect() protoreflect.Message {
-	mi := &file_storepb_store_proto_msgTypes[6]
+	mi := &file_storepb_store_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -683,7 +1188,7 @@ func (x *Change) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Change.ProtoReflect.Descriptor instead.
 func (*Change) Descriptor() ([]byte, []int) {
-	return file_storepb_store_proto_rawDescGZIP(), []int{6}
+	return file_storepb_store_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *Change) GetKind() uint32 {
@@ -753,7 +1258,7 @@ type Commit struct {
 
 func (x *Commit) Reset() {
 	*x = Commit{}
-	mi := &file_storepb_store_proto_msgTypes[7]
+	mi := &file_storepb_store_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -765,7 +1270,7 @@ func (x *Commit) String() string {
 func (*Commit) ProtoMessage() {}
 
 func (x *Commit) ProtoReflect() protoreflect.Message {
-	mi := &file_storepb_store_proto_msgTypes[7]
+	mi := &file_storepb_store_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -778,7 +1283,7 @@ func (x *Commit) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Commit.ProtoReflect.Descriptor instead.
 func (*Commit) Descriptor() ([]byte, []int) {
-	return file_storepb_store_proto_rawDescGZIP(), []int{7}
+	return file_storepb_store_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *Commit) GetTimeUs() int64 {
@@ -806,7 +1311,7 @@ const file_storepb_store_proto_rawDesc = "" +
 	"\bLocation\x12\x16\n" +
 	"\x06region\x18\x01 \x01(\tR\x06region\x12\x12\n" +
 	"\x04zone\x18\x02 \x01(\tR\x04zone\x12\x16\n" +
-	"\x06campus\x18\x03 \x01(\tR\x06campus\"\xab\x01\n" +
+	"\x06campus\x18\x03 \x01(\tR\x06campus\"\xd7\x01\n" +
 	"\tNamespace\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x18\n" +
 	"\acomment\x18\x02 \x01(\tR\acomment\x12\x14\n" +
@@ -815,7 +1320,8 @@ const file_storepb_store_proto_rawDesc = "" +
 	"created_us\x18\x04 \x01(\x03R\tcreatedUs\x12\x1f\n" +
 	"\vmodified_us\x18\x05 \x01(\x03R\n" +
 	"modifiedUs\x12\x1a\n" +
-	"\brevision\x18\x06 \x01(\x04R\brevision\"\xde\x02\n" +
+	"\brevision\x18\x06 \x01(\x04R\brevision\x12*\n" +
+	"\x11service_export_to\x18\a \x03(\tR\x0fserviceExportTo\"\xf9\x03\n" +
 	"\aService\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x1c\n" +
 	"\tnamespace\x18\x02 \x01(\tR\tnamespace\x12\x12\n" +
@@ -833,7 +1339,12 @@ const file_storepb_store_proto_rawDesc = "" +
 	" \x01(\x03R\tcreatedUs\x12\x1f\n" +
 	"\vmodified_us\x18\v \x01(\x03R\n" +
 	"modifiedUs\x12\x1a\n" +
-	"\brevision\x18\f \x01(\x04R\brevision\"\xad\x04\n" +
+	"\brevision\x18\f \x01(\x04R\brevision\x12\x1b\n" +
+	"\texport_to\x18\r \x03(\tR\bexportTo\x12.\n" +
+	"\x13alias_for_namespace\x18\x0e \x01(\tR\x11aliasForNamespace\x12$\n" +
+	"\x0ealias_for_name\x18\x0f \x01(\tR\faliasForName\x12\x12\n" +
+	"\x04auto\x18\x10 \x01(\bR\x04auto\x12\x12\n" +
+	"\x04cmdb\x18\x11 \x03(\tR\x04cmdb\"\xe6\x04\n" +
 	"\bInstance\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x1c\n" +
 	"\tnamespace\x18\x02 \x01(\tR\tnamespace\x12\x18\n" +
@@ -856,7 +1367,33 @@ const file_storepb_store_proto_rawDesc = "" +
 	"created_us\x18\x11 \x01(\x03R\tcreatedUs\x12\x1f\n" +
 	"\vmodified_us\x18\x12 \x01(\x03R\n" +
 	"modifiedUs\x12\x1a\n" +
-	"\brevision\x18\x13 \x01(\x04R\brevision\"\xef\x01\n" +
+	"\brevision\x18\x13 \x01(\x04R\brevision\x127\n" +
+	"\boperator\x18\x14 \x01(\v2\x1b.polestar.store.v1.OperatorR\boperator\"\xb1\x02\n" +
+	"\bOperator\x12\x1b\n" +
+	"\x06weight\x18\x01 \x01(\rH\x00R\x06weight\x88\x01\x01\x12\x1d\n" +
+	"\ahealthy\x18\x02 \x01(\bH\x01R\ahealthy\x88\x01\x01\x12\x1f\n" +
+	"\bisolated\x18\x03 \x01(\bH\x02R\bisolated\x88\x01\x01\x12\x1d\n" +
+	"\n" +
+	"own_weight\x18\x04 \x01(\rR\townWeight\x12\x1f\n" +
+	"\vown_healthy\x18\x05 \x01(\bR\n" +
+	"ownHealthy\x12!\n" +
+	"\fown_isolated\x18\x06 \x01(\bR\vownIsolated\x12\x0e\n" +
+	"\x02by\x18\a \x01(\tR\x02by\x12\x16\n" +
+	"\x06reason\x18\b \x01(\tR\x06reason\x12\x19\n" +
+	"\bsince_us\x18\t \x01(\x03R\asinceUsB\t\n" +
+	"\a_weightB\n" +
+	"\n" +
+	"\b_healthyB\v\n" +
+	"\t_isolated\"\xe0\x01\n" +
+	"\bOverride\x12\x1f\n" +
+	"\vinstance_id\x18\x01 \x01(\tR\n" +
+	"instanceId\x12\x1c\n" +
+	"\tnamespace\x18\x02 \x01(\tR\tnamespace\x12\x18\n" +
+	"\aservice\x18\x03 \x01(\tR\aservice\x12\x12\n" +
+	"\x04host\x18\x04 \x01(\tR\x04host\x12\x12\n" +
+	"\x04port\x18\x05 \x01(\rR\x04port\x127\n" +
+	"\boperator\x18\x06 \x01(\v2\x1b.polestar.store.v1.OperatorR\boperator\x12\x1a\n" +
+	"\brevision\x18\a \x01(\x04R\brevision\"\x9e\x02\n" +
 	"\x06Client\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x12\n" +
 	"\x04host\x18\x02 \x01(\tR\x04host\x12\x12\n" +
@@ -867,7 +1404,29 @@ const file_storepb_store_proto_rawDesc = "" +
 	"created_us\x18\x06 \x01(\x03R\tcreatedUs\x12\x1f\n" +
 	"\vmodified_us\x18\a \x01(\x03R\n" +
 	"modifiedUs\x12\x1a\n" +
-	"\brevision\x18\b \x01(\x04R\brevision\"\xc6\x01\n" +
+	"\brevision\x18\b \x01(\x04R\brevision\x12-\n" +
+	"\x05stats\x18\t \x03(\v2\x17.polestar.store.v1.StatR\x05stats\"b\n" +
+	"\x04Stat\x12\x16\n" +
+	"\x06target\x18\x01 \x01(\tR\x06target\x12\x12\n" +
+	"\x04port\x18\x02 \x01(\rR\x04port\x12\x12\n" +
+	"\x04path\x18\x03 \x01(\tR\x04path\x12\x1a\n" +
+	"\bprotocol\x18\x04 \x01(\tR\bprotocol\"\xfc\x01\n" +
+	"\bContract\x12\x1c\n" +
+	"\tnamespace\x18\x01 \x01(\tR\tnamespace\x12\x18\n" +
+	"\aservice\x18\x02 \x01(\tR\aservice\x12\x12\n" +
+	"\x04type\x18\x03 \x01(\tR\x04type\x12\x1a\n" +
+	"\bprotocol\x18\x04 \x01(\tR\bprotocol\x12\x18\n" +
+	"\aversion\x18\x05 \x01(\tR\aversion\x12\x12\n" +
+	"\x04body\x18\x06 \x01(\fR\x04body\x12\x1d\n" +
+	"\n" +
+	"created_us\x18\a \x01(\x03R\tcreatedUs\x12\x1f\n" +
+	"\vmodified_us\x18\b \x01(\x03R\n" +
+	"modifiedUs\x12\x1a\n" +
+	"\brevision\x18\t \x01(\x04R\brevision\"Y\n" +
+	"\x05Usage\x12\x18\n" +
+	"\atouched\x18\x01 \x01(\x04R\atouched\x12\x1c\n" +
+	"\tinstances\x18\x02 \x01(\x03R\tinstances\x12\x18\n" +
+	"\aaliases\x18\x03 \x01(\x03R\aaliases\"\xc6\x01\n" +
 	"\x06Change\x12\x12\n" +
 	"\x04kind\x18\x01 \x01(\rR\x04kind\x12\x16\n" +
 	"\x06before\x18\x02 \x01(\fR\x06before\x12\x14\n" +
@@ -893,28 +1452,36 @@ func file_storepb_store_proto_rawDescGZIP() []byte {
 	return file_storepb_store_proto_rawDescData
 }
 
-var file_storepb_store_proto_msgTypes = make([]protoimpl.MessageInfo, 8)
+var file_storepb_store_proto_msgTypes = make([]protoimpl.MessageInfo, 13)
 var file_storepb_store_proto_goTypes = []any{
 	(*Pair)(nil),      // 0: polestar.store.v1.Pair
 	(*Location)(nil),  // 1: polestar.store.v1.Location
 	(*Namespace)(nil), // 2: polestar.store.v1.Namespace
 	(*Service)(nil),   // 3: polestar.store.v1.Service
 	(*Instance)(nil),  // 4: polestar.store.v1.Instance
-	(*Client)(nil),    // 5: polestar.store.v1.Client
-	(*Change)(nil),    // 6: polestar.store.v1.Change
-	(*Commit)(nil),    // 7: polestar.store.v1.Commit
+	(*Operator)(nil),  // 5: polestar.store.v1.Operator
+	(*Override)(nil),  // 6: polestar.store.v1.Override
+	(*Client)(nil),    // 7: polestar.store.v1.Client
+	(*Stat)(nil),      // 8: polestar.store.v1.Stat
+	(*Contract)(nil),  // 9: polestar.store.v1.Contract
+	(*Usage)(nil),     // 10: polestar.store.v1.Usage
+	(*Change)(nil),    // 11: polestar.store.v1.Change
+	(*Commit)(nil),    // 12: polestar.store.v1.Commit
 }
 var file_storepb_store_proto_depIdxs = []int32{
-	0, // 0: polestar.store.v1.Service.metadata:type_name -> polestar.store.v1.Pair
-	1, // 1: polestar.store.v1.Instance.location:type_name -> polestar.store.v1.Location
-	0, // 2: polestar.store.v1.Instance.metadata:type_name -> polestar.store.v1.Pair
-	1, // 3: polestar.store.v1.Client.location:type_name -> polestar.store.v1.Location
-	6, // 4: polestar.store.v1.Commit.changes:type_name -> polestar.store.v1.Change
-	5, // [5:5] is the sub-list for method output_type
-	5, // [5:5] is the sub-list for method input_type
-	5, // [5:5] is the sub-list for extension type_name
-	5, // [5:5] is the sub-list for extension extendee
-	0, // [0:5] is the sub-list for field type_name
+	0,  // 0: polestar.store.v1.Service.metadata:type_name -> polestar.store.v1.Pair
+	1,  // 1: polestar.store.v1.Instance.location:type_name -> polestar.store.v1.Location
+	0,  // 2: polestar.store.v1.Instance.metadata:type_name -> polestar.store.v1.Pair
+	5,  // 3: polestar.store.v1.Instance.operator:type_name -> polestar.store.v1.Operator
+	5,  // 4: polestar.store.v1.Override.operator:type_name -> polestar.store.v1.Operator
+	1,  // 5: polestar.store.v1.Client.location:type_name -> polestar.store.v1.Location
+	8,  // 6: polestar.store.v1.Client.stats:type_name -> polestar.store.v1.Stat
+	11, // 7: polestar.store.v1.Commit.changes:type_name -> polestar.store.v1.Change
+	8,  // [8:8] is the sub-list for method output_type
+	8,  // [8:8] is the sub-list for method input_type
+	8,  // [8:8] is the sub-list for extension type_name
+	8,  // [8:8] is the sub-list for extension extendee
+	0,  // [0:8] is the sub-list for field type_name
 }
 
 func init() { file_storepb_store_proto_init() }
@@ -922,13 +1489,14 @@ func file_storepb_store_proto_init() {
 	if File_storepb_store_proto != nil {
 		return
 	}
+	file_storepb_store_proto_msgTypes[5].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_storepb_store_proto_rawDesc), len(file_storepb_store_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   8,
+			NumMessages:   13,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

@@ -79,19 +79,10 @@ func notDone(err error) error {
 
 // write puts the objects of a commit, its log record and the new head.
 func (s *Store) write(tx *bolt.Tx, commit naming.Commit) error {
-	touched := map[naming.ServiceKey]bool{}
 	for n := range commit.Changes {
 		c := &commit.Changes[n]
 		o := c.Object()
 		b, key := tx.Bucket(buckets[o.ObjectKind()]), []byte(o.ObjectKey())
-		switch x := o.(type) {
-		case *naming.Service:
-			touched[x.Key] = !c.Deleted()
-		case *naming.Instance:
-			if _, known := touched[x.Service]; !known {
-				touched[x.Service] = true
-			}
-		}
 		if c.Deleted() {
 			if err := b.Delete(key); err != nil {
 				return err
@@ -106,23 +97,13 @@ func (s *Store) write(tx *bolt.Tx, commit naming.Commit) error {
 			return fmt.Errorf("%s %q: %w", o.ObjectKind(), o.ObjectKey(), err)
 		}
 	}
-	rev := bytes8(uint64(commit.Revision))
-	marks := tx.Bucket(bucketTouched)
-	for key, exists := range touched {
-		var err error
-		if exists {
-			err = marks.Put([]byte(key.StoreKey()), rev)
-		} else {
-			err = marks.Delete([]byte(key.StoreKey()))
-		}
-		if err != nil {
-			return err
-		}
+	if err := countUsage(tx, commit); err != nil {
+		return err
 	}
 	if err := s.appendLog(tx, commit); err != nil {
 		return err
 	}
-	return tx.Bucket(bucketMeta).Put(metaHead, rev)
+	return tx.Bucket(bucketMeta).Put(metaHead, bytes8(uint64(commit.Revision)))
 }
 
 // appendLog adds the commit to the change log and removes a few of the oldest
@@ -142,7 +123,7 @@ func (s *Store) appendLog(tx *bolt.Tx, commit naming.Commit) error {
 	for range trimPerCommit {
 		k, v := cursor.First()
 		count := uint64(commit.Revision) - number(k) + 1
-		if k == nil || count <= 1 || count <= s.bounds.MaxRevisions && size <= s.bounds.MaxBytes {
+		if k == nil || count <= 1 || count <= s.bounds.MaxRevisions && size <= s.bounds.MaxBytes && !s.old(v, commit.Time) {
 			break
 		}
 		size -= min(size, uint64(len(v)))
@@ -151,4 +132,10 @@ func (s *Store) appendLog(tx *bolt.Tx, commit naming.Commit) error {
 		}
 	}
 	return meta.Put(metaLogBytes, bytes8(size))
+}
+
+// old reports whether a log record is over the log's age. Clocks only decide
+// how much history is kept.
+func (s *Store) old(record []byte, now naming.Micros) bool {
+	return s.bounds.MaxAge > 0 && codec.CommitTime(record) < now-naming.Micros(s.bounds.MaxAge.Microseconds())
 }

@@ -1,6 +1,7 @@
 package bolt
 
 import (
+	"bytes"
 	"context"
 	"encoding/binary"
 	"errors"
@@ -22,7 +23,7 @@ import (
 
 // Format is the version of the file's layout that this program writes. It
 // reads this version and all earlier ones.
-const Format = 1
+const Format = 2
 
 // File is the name of the store file in the data directory.
 const File = "polestar.db"
@@ -30,13 +31,16 @@ const File = "polestar.db"
 // The buckets.
 var (
 	bucketMeta    = []byte("meta")
-	bucketTouched = []byte("touched") // service key → revision
+	bucketUsage   = []byte("usage")   // service key → storepb.Usage
+	bucketTouched = []byte("touched") // until format 1: service key → revision
 	bucketLog     = []byte("log")     // revision → codec.EncodeCommit
 	buckets       = map[naming.Kind][]byte{
 		naming.KindNamespace: []byte("namespace"),
 		naming.KindService:   []byte("service"),
 		naming.KindInstance:  []byte("instance"),
 		naming.KindClient:    []byte("client"),
+		naming.KindContract:  []byte("contract"),
+		naming.KindOverride:  []byte("override"),
 	}
 )
 
@@ -163,17 +167,7 @@ func (s *Store) prepare(path string) error {
 	if format == Format {
 		return nil
 	}
-	return s.db.Update(func(tx *bolt.Tx) error {
-		for _, name := range [][]byte{
-			bucketMeta, bucketTouched, bucketLog, buckets[naming.KindNamespace], buckets[naming.KindService],
-			buckets[naming.KindInstance], buckets[naming.KindClient],
-		} {
-			if _, err := tx.CreateBucketIfNotExists(name); err != nil {
-				return err
-			}
-		}
-		return tx.Bucket(bucketMeta).Put(metaFormat, bytes8(Format))
-	})
+	return s.db.Update(func(tx *bolt.Tx) error { return migrate(tx, format) })
 }
 
 func number(b []byte) uint64 {
@@ -215,6 +209,43 @@ func (v view) Instance(id string) (*naming.Instance, error) {
 
 func (v view) Client(id string) (*naming.Client, error) {
 	return get[*naming.Client](v, naming.KindClient, id)
+}
+
+func (v view) Contract(key naming.ServiceKey, id string) (*naming.Contract, error) {
+	return get[*naming.Contract](v, naming.KindContract, naming.ContractKey(key, id))
+}
+
+func (v view) Override(instanceID string) (*naming.Override, error) {
+	return get[*naming.Override](v, naming.KindOverride, instanceID)
+}
+
+func (v view) Usage(key naming.ServiceKey) (naming.Usage, error) {
+	u, err := usageOf(v.tx, key)
+	return u.Usage, err
+}
+
+func (v view) ServicesIn(namespace string, visit func(naming.ServiceKey) bool) error {
+	prefix := []byte(naming.ServiceKey{Namespace: namespace}.StoreKey())
+	c := v.tx.Bucket(buckets[naming.KindService]).Cursor()
+	for k, _ := c.Seek(prefix); bytes.HasPrefix(k, prefix); k, _ = c.Next() {
+		if !visit(serviceKey(k)) {
+			break
+		}
+	}
+	return nil
+}
+
+func (v view) ContractsOf(key naming.ServiceKey, visit func(*naming.Contract)) error {
+	prefix := []byte(naming.ContractKey(key, ""))
+	c := v.tx.Bucket(buckets[naming.KindContract]).Cursor()
+	for k, record := c.Seek(prefix); bytes.HasPrefix(k, prefix); k, record = c.Next() {
+		o, err := codec.Decode(naming.KindContract, record, nil)
+		if err != nil {
+			return fmt.Errorf("contract %q: %w", k, err)
+		}
+		visit(o.(*naming.Contract))
+	}
+	return nil
 }
 
 // Head implements store.Store.

@@ -194,6 +194,40 @@ func TestFailedCommits(t *testing.T) {
 	}
 }
 
+// A file of format 1, which marked services and counted nothing, is brought up
+// when it is opened.
+func TestFormat1IsMigrated(t *testing.T) {
+	dir := t.TempDir()
+	s := open(t, dir, store.DefaultLogBounds()).(*Store)
+	a, b := storetest.Instance("svc", 1), storetest.Instance("svc", 2)
+	for _, i := range []naming.Instance{a, b} {
+		if _, _, err := s.Apply(t.Context(), []naming.Write{&naming.Register{Instance: i, AutoCreate: true}}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	err := s.db.Update(func(tx *bolt.Tx) error {
+		marks, err := tx.CreateBucket(bucketTouched)
+		if err != nil {
+			return err
+		}
+		return errors.Join(marks.Put([]byte(a.Service.StoreKey()), bytes8(2)), tx.DeleteBucket(bucketUsage),
+			tx.DeleteBucket(buckets[naming.KindContract]), tx.DeleteBucket(buckets[naming.KindOverride]),
+			tx.Bucket(bucketMeta).Put(metaFormat, bytes8(1)))
+	})
+	if err := errors.Join(err, s.Close()); err != nil {
+		t.Fatal(err)
+	}
+	s = open(t, dir, store.DefaultLogBounds()).(*Store)
+	defer func() { _ = s.Close() }()
+	if err := s.Check(t.Context(), func(p string) { t.Error(p) }); err != nil {
+		t.Fatal(err)
+	}
+	_, results, err := s.Apply(t.Context(), []naming.Write{&naming.DeleteService{Key: a.Service}})
+	if err != nil || naming.KindOf(results[0].Err) != naming.Conflict || !strings.Contains(results[0].Err.Error(), "2 instances") {
+		t.Errorf("deleting a service in use: %v, %v", results[0].Err, err)
+	}
+}
+
 func TestCheckFindsDamage(t *testing.T) {
 	s := open(t, t.TempDir(), store.DefaultLogBounds()).(*Store)
 	defer func() { _ = s.Close() }()
@@ -205,7 +239,7 @@ func TestCheckFindsDamage(t *testing.T) {
 		if err := tx.Bucket(buckets[naming.KindService]).Delete([]byte(i.Service.StoreKey())); err != nil {
 			return err
 		}
-		if err := tx.Bucket(bucketTouched).Put([]byte(i.Service.StoreKey()), bytes8(0)); err != nil {
+		if err := putUsage(tx, i.Service, usage{}); err != nil {
 			return err
 		}
 		if err := tx.Bucket(bucketLog).Delete(bytes8(1)); err != nil {
@@ -222,7 +256,7 @@ func TestCheckFindsDamage(t *testing.T) {
 	}
 	all := strings.Join(problems, "\n")
 	for _, want := range []string{
-		"does not exist", `"broken" cannot be read`, "touched at revision 0", "change log ends at revision 0, the newest is 1",
+		"does not exist", `"broken" cannot be read`, "touched at revision 0", "said to have 0 instances", "change log ends at revision 0, the newest is 1",
 	} {
 		if !strings.Contains(all, want) {
 			t.Errorf("Check did not report %q: %s", want, all)

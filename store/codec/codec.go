@@ -39,12 +39,15 @@ func message(o naming.Object) proto.Message {
 		return &storepb.Namespace{
 			Name: x.Name, Comment: x.Comment, Owner: x.Owner,
 			CreatedUs: int64(x.Created), ModifiedUs: int64(x.Modified), Revision: uint64(x.Revision),
+			ServiceExportTo: x.ServiceExportTo,
 		}
 	case *naming.Service:
 		return &storepb.Service{
 			Id: x.ID, Namespace: x.Key.Namespace, Name: x.Key.Name, Metadata: pairs(x.Metadata), Ports: x.Ports,
 			Business: x.Business, Department: x.Department, Comment: x.Comment, Owner: x.Owner,
 			CreatedUs: int64(x.Created), ModifiedUs: int64(x.Modified), Revision: uint64(x.Revision),
+			ExportTo: x.ExportTo, AliasForNamespace: x.AliasFor.Namespace, AliasForName: x.AliasFor.Name, Auto: x.Auto,
+			Cmdb: cmdb(x.Cmdb),
 		}
 	case *naming.Instance:
 		return &storepb.Instance{
@@ -53,11 +56,22 @@ func message(o naming.Object) proto.Message {
 			Priority: x.Priority, Weight: x.Weight, Healthy: x.Healthy, Isolated: x.Isolated, TtlS: x.TTL,
 			Location: location(x.Location), Metadata: pairs(x.Metadata),
 			CreatedUs: int64(x.Created), ModifiedUs: int64(x.Modified), Revision: uint64(x.Revision),
+			Operator: operator(x.Operator),
 		}
 	case *naming.Client:
 		return &storepb.Client{
-			Id: x.ID, Host: x.Host, Type: x.Type, Version: x.Version, Location: location(x.Location),
+			Id: x.ID, Host: x.Host, Type: x.Type, Version: x.Version, Location: location(x.Location), Stats: stats(x.Stats),
 			CreatedUs: int64(x.Created), ModifiedUs: int64(x.Modified), Revision: uint64(x.Revision),
+		}
+	case *naming.Contract:
+		return &storepb.Contract{
+			Namespace: x.Service.Namespace, Service: x.Service.Name, Type: x.Type, Protocol: x.Protocol, Version: x.Version,
+			Body: x.Body, CreatedUs: int64(x.Created), ModifiedUs: int64(x.Modified), Revision: uint64(x.Revision),
+		}
+	case *naming.Override:
+		return &storepb.Override{
+			InstanceId: x.InstanceID, Namespace: x.Service.Namespace, Service: x.Service.Name, Host: x.Host, Port: x.Port,
+			Operator: operator(&x.Operator), Revision: uint64(x.Revision),
 		}
 	default:
 		return nil
@@ -90,6 +104,7 @@ func Decode(k naming.Kind, record []byte, in Interner) (naming.Object, error) {
 		return &naming.Namespace{
 			Name: in.str(m.Name), Comment: m.Comment, Owner: in.str(m.Owner),
 			Created: naming.Micros(m.CreatedUs), Modified: naming.Micros(m.ModifiedUs), Revision: naming.Revision(m.Revision),
+			ServiceExportTo: m.ServiceExportTo,
 		}, nil
 	case naming.KindService:
 		s, err := decodeService(record, in)
@@ -110,11 +125,79 @@ func Decode(k naming.Kind, record []byte, in Interner) (naming.Object, error) {
 		}
 		return &naming.Client{
 			ID: m.Id, Host: m.Host, Type: in.str(m.Type), Version: in.str(m.Version), Location: in.location(m.Location),
+			Stats: in.stats(m.Stats), Created: naming.Micros(m.CreatedUs), Modified: naming.Micros(m.ModifiedUs), Revision: naming.Revision(m.Revision),
+		}, nil
+	case naming.KindContract:
+		var m storepb.Contract
+		if err := proto.Unmarshal(record, &m); err != nil {
+			return nil, err
+		}
+		return &naming.Contract{
+			Service: naming.ServiceKey{Namespace: in.str(m.Namespace), Name: in.str(m.Service)}, Type: in.str(m.Type), Protocol: in.str(m.Protocol),
+			Version: in.str(m.Version), Body: m.Body,
 			Created: naming.Micros(m.CreatedUs), Modified: naming.Micros(m.ModifiedUs), Revision: naming.Revision(m.Revision),
 		}, nil
+	case naming.KindOverride:
+		var m storepb.Override
+		if err := proto.Unmarshal(record, &m); err != nil {
+			return nil, err
+		}
+		o := &naming.Override{
+			InstanceID: m.InstanceId, Service: naming.ServiceKey{Namespace: in.str(m.Namespace), Name: in.str(m.Service)},
+			Host: m.Host, Port: m.Port, Revision: naming.Revision(m.Revision),
+		}
+		if m.Operator != nil {
+			o.Operator = *operatorOf(m.Operator)
+		}
+		return o, nil
 	default:
 		return nil, fmt.Errorf("codec: unknown kind %d", k)
 	}
+}
+
+func cmdb(mods [3]string) []string {
+	if mods == ([3]string{}) {
+		return nil
+	}
+	return mods[:]
+}
+
+func operator(o *naming.Operator) *storepb.Operator {
+	if o == nil {
+		return nil
+	}
+	return &storepb.Operator{
+		Weight: o.Weight, Healthy: o.Healthy, Isolated: o.Isolated,
+		OwnWeight: o.Own.Weight, OwnHealthy: o.Own.Healthy, OwnIsolated: o.Own.Isolated,
+		By: o.By, Reason: o.Reason, SinceUs: int64(o.Since),
+	}
+}
+
+func operatorOf(m *storepb.Operator) *naming.Operator {
+	return &naming.Operator{
+		Weight: m.Weight, Healthy: m.Healthy, Isolated: m.Isolated,
+		Own: naming.Attributes{Weight: m.OwnWeight, Healthy: m.OwnHealthy, Isolated: m.OwnIsolated},
+		By:  m.By, Reason: m.Reason, Since: naming.Micros(m.SinceUs),
+	}
+}
+
+func stats(list []naming.ClientStat) []*storepb.Stat {
+	out := make([]*storepb.Stat, len(list))
+	for n, s := range list {
+		out[n] = &storepb.Stat{Target: s.Target, Port: s.Port, Path: s.Path, Protocol: s.Protocol}
+	}
+	return out
+}
+
+func (in Interner) stats(list []*storepb.Stat) []naming.ClientStat {
+	if len(list) == 0 {
+		return nil
+	}
+	out := make([]naming.ClientStat, len(list))
+	for n, s := range list {
+		out[n] = naming.ClientStat{Target: in.str(s.Target), Port: s.Port, Path: in.str(s.Path), Protocol: in.str(s.Protocol)}
+	}
+	return out
 }
 
 func decodeService(record []byte, in Interner) (*naming.Service, error) {
@@ -122,11 +205,14 @@ func decodeService(record []byte, in Interner) (*naming.Service, error) {
 	if err := proto.Unmarshal(record, &m); err != nil {
 		return nil, err
 	}
-	return &naming.Service{
+	s := &naming.Service{
 		ID: m.Id, Key: naming.ServiceKey{Namespace: in.str(m.Namespace), Name: in.str(m.Name)}, Metadata: in.metadata(m.Metadata),
 		Ports: m.Ports, Business: in.str(m.Business), Department: in.str(m.Department), Comment: m.Comment, Owner: in.str(m.Owner),
 		Created: naming.Micros(m.CreatedUs), Modified: naming.Micros(m.ModifiedUs), Revision: naming.Revision(m.Revision),
-	}, nil
+		ExportTo: m.ExportTo, AliasFor: naming.ServiceKey{Namespace: in.str(m.AliasForNamespace), Name: in.str(m.AliasForName)}, Auto: m.Auto,
+	}
+	copy(s.Cmdb[:], m.Cmdb)
+	return s, nil
 }
 
 func (in Interner) location(l *storepb.Location) naming.Location {
@@ -168,6 +254,14 @@ func EncodeCommit(c naming.Commit) ([]byte, error) {
 		m.Changes[n] = out
 	}
 	return proto.Marshal(m)
+}
+
+// CommitTime reads only the time of a change log record, 0 when it has none.
+func CommitTime(record []byte) naming.Micros {
+	if f, _, err := next(record); err == nil && f.num == 1 && f.text == nil {
+		return naming.Micros(f.number)
+	}
+	return 0
 }
 
 // DecodeCommit reads a change log record.

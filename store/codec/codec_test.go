@@ -22,13 +22,20 @@ func filled(t testing.TB, v reflect.Value, n *int) {
 		v.SetString(fmt.Sprint("text ", *n))
 	case reflect.Int64:
 		v.SetInt(int64(*n))
-	case reflect.Uint32, reflect.Uint64:
-		v.SetUint(uint64(*n))
+	case reflect.Uint8, reflect.Uint32, reflect.Uint64:
+		v.SetUint(uint64(*n) % 256)
 	case reflect.Bool:
 		v.SetBool(true)
 	case reflect.Struct:
 		for _, f := range v.Fields() {
 			filled(t, f, n)
+		}
+	case reflect.Pointer:
+		v.Set(reflect.New(v.Type().Elem()))
+		filled(t, v.Elem(), n)
+	case reflect.Array:
+		for k := range v.Len() {
+			filled(t, v.Index(k), n)
 		}
 	case reflect.Slice:
 		v.Set(reflect.MakeSlice(v.Type(), 2, 2))
@@ -41,7 +48,7 @@ func filled(t testing.TB, v reflect.Value, n *int) {
 
 func objects(t *testing.T) []naming.Object {
 	n := 0
-	out := []naming.Object{&naming.Namespace{}, &naming.Service{}, &naming.Instance{}, &naming.Client{}}
+	out := []naming.Object{&naming.Namespace{}, &naming.Service{}, &naming.Instance{}, &naming.Client{}, &naming.Contract{}, &naming.Override{}}
 	for _, o := range out {
 		filled(t, reflect.ValueOf(o).Elem(), &n)
 	}
@@ -110,13 +117,17 @@ func generated(record []byte) (*naming.Instance, error) {
 	if err := proto.Unmarshal(record, &m); err != nil {
 		return nil, err
 	}
-	return &naming.Instance{
+	i := &naming.Instance{
 		ID: m.Id, Service: naming.ServiceKey{Namespace: m.Namespace, Name: m.Service}, Host: m.Host, Port: m.Port,
 		VpcID: m.VpcId, Protocol: m.Protocol, Version: m.Version, LogicSet: m.LogicSet,
 		Priority: m.Priority, Weight: m.Weight, Healthy: m.Healthy, Isolated: m.Isolated, TTL: m.TtlS,
 		Location: Interner{}.location(m.Location), Metadata: Interner{}.metadata(m.Metadata),
 		Created: naming.Micros(m.CreatedUs), Modified: naming.Micros(m.ModifiedUs), Revision: naming.Revision(m.Revision),
-	}, nil
+	}
+	if m.Operator != nil {
+		i.Operator = operatorOf(m.Operator)
+	}
+	return i, nil
 }
 
 // Our reader of instances and the generated one agree on any bytes: on the
@@ -154,7 +165,7 @@ func FuzzInstanceLikeGenerated(f *testing.F) {
 func FuzzDecode(f *testing.F) {
 	f.Add(uint8(3), []byte{0x0a, 0x01, 'a'})
 	f.Fuzz(func(t *testing.T, kind uint8, record []byte) {
-		if o, err := Decode(naming.Kind(kind%5), record, Interner{}); err == nil {
+		if o, err := Decode(naming.Kind(kind%7), record, Interner{}); err == nil {
 			again, err := Encode(o)
 			if err != nil {
 				t.Fatalf("%+v cannot be stored again: %v", o, err)

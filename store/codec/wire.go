@@ -6,8 +6,10 @@ import (
 	"unicode/utf8"
 
 	"google.golang.org/protobuf/encoding/protowire"
+	"google.golang.org/protobuf/proto"
 
 	"polestar/naming"
+	"polestar/proto/storepb"
 )
 
 // Instances are read field by field: millions of them are loaded at start, and
@@ -145,6 +147,14 @@ func setText(i *naming.Instance, f field, in Interner) (err error) {
 		var p naming.Pair
 		err = setTexts(f.text, in, []*string{nil, &p.Key, &p.Value})
 		i.Metadata = append(i.Metadata, p)
+	case 20: // rare: an operator interfered
+		m := operator(i.Operator) // protobuf merges a message that comes twice
+		if m == nil {
+			m = &storepb.Operator{}
+		}
+		if err = (proto.UnmarshalOptions{Merge: true}).Unmarshal(f.text, m); err == nil {
+			i.Operator = operatorOf(m)
+		}
 	}
 	return err
 }

@@ -3,6 +3,7 @@ package memory
 import (
 	"context"
 	"maps"
+	"slices"
 	"sync"
 	"time"
 
@@ -10,40 +11,87 @@ import (
 	"polestar/store"
 )
 
-// Store keeps everything in maps.
+// Store keeps everything in one map.
 type Store struct {
 	bounds store.LogBounds
 
-	mu         sync.Mutex // guards everything below
-	head       naming.Revision
-	log        []naming.Commit // the newest commits, in order
-	namespaces map[string]*naming.Namespace
-	services   map[naming.ServiceKey]*naming.Service
-	instances  map[string]*naming.Instance
-	clients    map[string]*naming.Client
-	touched    map[naming.ServiceKey]naming.Revision
+	mu      sync.Mutex // guards everything below
+	head    naming.Revision
+	log     []naming.Commit // the newest commits, in order
+	objects map[id]naming.Object
+	touched map[naming.ServiceKey]naming.Revision
+}
+
+type id struct {
+	kind naming.Kind
+	key  string
 }
 
 var _ store.Store = (*Store)(nil)
 
 // New makes an empty store.
 func New(bounds store.LogBounds) *Store {
-	return &Store{
-		bounds: bounds, namespaces: map[string]*naming.Namespace{}, services: map[naming.ServiceKey]*naming.Service{},
-		instances: map[string]*naming.Instance{}, clients: map[string]*naming.Client{},
-		touched: map[naming.ServiceKey]naming.Revision{},
-	}
+	return &Store{bounds: bounds, objects: map[id]naming.Object{}, touched: map[naming.ServiceKey]naming.Revision{}}
 }
 
-// view implements naming.View on the maps.
+// view implements naming.View on the map.
 type view struct{ *Store }
 
-func (v view) Namespace(name string) (*naming.Namespace, error) { return v.namespaces[name], nil }
+func get[T naming.Object](v view, kind naming.Kind, key string) (T, error) {
+	x, _ := v.objects[id{kind, key}].(T)
+	return x, nil
+}
 
-func (v view) Service(key naming.ServiceKey) (*naming.Service, error) { return v.services[key], nil }
+func (v view) Namespace(name string) (*naming.Namespace, error) {
+	return get[*naming.Namespace](v, naming.KindNamespace, name)
+}
 
-func (v view) Instance(id string) (*naming.Instance, error) { return v.instances[id], nil }
-func (v view) Client(id string) (*naming.Client, error)     { return v.clients[id], nil }
+func (v view) Service(key naming.ServiceKey) (*naming.Service, error) {
+	return get[*naming.Service](v, naming.KindService, key.StoreKey())
+}
+
+func (v view) Instance(id string) (*naming.Instance, error) {
+	return get[*naming.Instance](v, naming.KindInstance, id)
+}
+
+func (v view) Client(id string) (*naming.Client, error) {
+	return get[*naming.Client](v, naming.KindClient, id)
+}
+
+func (v view) Contract(key naming.ServiceKey, id string) (*naming.Contract, error) {
+	return get[*naming.Contract](v, naming.KindContract, naming.ContractKey(key, id))
+}
+
+func (v view) Override(instanceID string) (*naming.Override, error) {
+	return get[*naming.Override](v, naming.KindOverride, instanceID)
+}
+
+func (v view) Usage(key naming.ServiceKey) (sum naming.Usage, err error) {
+	for _, o := range v.objects {
+		if of, u, ok := naming.UsageOf(&naming.Change{After: o}); ok && of == key {
+			sum = sum.Add(u)
+		}
+	}
+	return sum, nil
+}
+
+func (v view) ServicesIn(namespace string, visit func(naming.ServiceKey) bool) error {
+	for _, o := range v.objects {
+		if s, ok := o.(*naming.Service); ok && s.Key.Namespace == namespace && !visit(s.Key) {
+			break
+		}
+	}
+	return nil
+}
+
+func (v view) ContractsOf(key naming.ServiceKey, visit func(*naming.Contract)) error {
+	for _, o := range v.objects {
+		if c, ok := o.(*naming.Contract); ok && c.Service == key {
+			visit(c)
+		}
+	}
+	return nil
+}
 
 // Apply implements store.Writer.
 func (s *Store) Apply(ctx context.Context, writes []naming.Write) (naming.Commit, []naming.Result, error) {
@@ -64,54 +112,36 @@ func (s *Store) Apply(ctx context.Context, writes []naming.Write) (naming.Commit
 	if over := len(s.log) - int(s.bounds.MaxRevisions); over > 0 {
 		s.log = s.log[over:]
 	}
+	for s.bounds.MaxAge > 0 && len(s.log) > 1 && s.log[0].Time < commit.Time-naming.Micros(s.bounds.MaxAge.Microseconds()) {
+		s.log = s.log[1:]
+	}
 	return commit, results, nil
 }
 
 func (s *Store) put(c *naming.Change, rev naming.Revision) {
-	switch x := c.Object().(type) {
-	case *naming.Namespace:
-		set(s.namespaces, x.Name, x, c)
+	o := c.Object()
+	if at := (id{o.ObjectKind(), o.ObjectKey()}); c.Deleted() {
+		delete(s.objects, at)
+	} else {
+		s.objects[at] = o
+	}
+	switch x := o.(type) {
 	case *naming.Service:
-		set(s.services, x.Key, x, c)
 		s.touched[x.Key] = rev
 		if c.Deleted() {
 			delete(s.touched, x.Key)
 		}
 	case *naming.Instance:
-		set(s.instances, x.ID, x, c)
 		s.touched[x.Service] = rev
-	case *naming.Client:
-		set(s.clients, x.ID, x, c)
-	}
-}
-
-func set[K comparable, V any](m map[K]V, k K, v V, c *naming.Change) {
-	if c.Deleted() {
-		delete(m, k)
-	} else {
-		m[k] = v
 	}
 }
 
 // Load implements store.Loader.
 func (s *Store) Load(_ context.Context, visit func(naming.Object) error, touched func(naming.Touched) error) (naming.Revision, error) {
 	s.mu.Lock()
-	head := s.head
-	var all []naming.Object
-	for _, o := range s.namespaces {
-		all = append(all, o)
-	}
-	for _, o := range s.services {
-		all = append(all, o)
-	}
-	for _, o := range s.instances {
-		all = append(all, o)
-	}
-	for _, o := range s.clients {
-		all = append(all, o)
-	}
-	marks := maps.Clone(s.touched)
+	head, all, marks := s.head, slices.Collect(maps.Values(s.objects)), maps.Clone(s.touched)
 	s.mu.Unlock()
+	slices.SortFunc(all, func(a, b naming.Object) int { return int(a.ObjectKind()) - int(b.ObjectKind()) })
 	for _, o := range all {
 		if err := visit(o); err != nil {
 			return 0, err
@@ -137,6 +167,18 @@ func (s *Store) Since(_ context.Context, after naming.Revision, limit int) ([]na
 	}
 	rest := s.log[after+1-s.log[0].Revision:]
 	return rest[:min(limit, len(rest))], nil
+}
+
+// Before implements store.Feed.
+func (s *Store) Before(_ context.Context, before naming.Revision, limit int) (out []naming.Commit, err error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, c := range slices.Backward(s.log) {
+		if len(out) < limit && (before == 0 || c.Revision < before) {
+			out = append(out, c)
+		}
+	}
+	return out, nil
 }
 
 // Head implements store.Store.

@@ -2,6 +2,7 @@ package storetest
 
 import (
 	"fmt"
+	"maps"
 	"slices"
 	"testing"
 
@@ -15,37 +16,38 @@ import (
 type model map[string]attributes
 
 type attributes struct {
-	weight            uint32
-	healthy, isolated bool
+	registered bool
+	weight     uint32
+	healthy    bool
+	isolated   string // by an operator: "", "true" or "false"; outlives the registration
 }
 
 func (m model) write(op string, i naming.Instance, flag bool) naming.Outcome {
-	old, known := m[i.ID]
+	old := m[i.ID]
 	now := old
 	switch op {
 	case "register":
-		now = attributes{weight: i.Weight, healthy: true, isolated: old.isolated}
-		m[i.ID] = now
-		if !known {
-			return naming.Created
-		}
+		now.registered, now.weight, now.healthy = true, i.Weight, true
 	case "deregister":
-		delete(m, i.ID)
-		if known {
-			return naming.Deleted
-		}
+		now = attributes{isolated: old.isolated}
 	case "health":
 		now.healthy = flag
 	case "isolate":
-		now.isolated = flag
+		now.isolated = fmt.Sprint(flag)
 	}
 	switch {
-	case !known:
+	case !old.registered && op != "register":
 		return naming.Absent
 	case now == old:
 		return naming.Unchanged
 	}
 	m[i.ID] = now
+	switch {
+	case !old.registered:
+		return naming.Created
+	case !now.registered:
+		return naming.Deleted
+	}
 	return naming.Updated
 }
 
@@ -58,7 +60,7 @@ func wish(op string, i naming.Instance, flag bool) naming.Write {
 	case "health":
 		return &naming.SetHealth{ID: i.ID, Healthy: flag}
 	default:
-		return &naming.Modify{ID: i.ID, Isolated: &flag}
+		return &naming.Modify{ID: i.ID, Set: naming.Setting{Isolated: &flag}}
 	}
 }
 
@@ -101,16 +103,30 @@ func compare(r *rapid.T, f *fixture, m model, service string) {
 	_, objects, _ := f.world()
 	got := model{}
 	for _, o := range objects {
-		if i, ok := o.(*naming.Instance); ok && i.Service.Name == service {
-			got[i.ID] = attributes{weight: i.Weight, healthy: i.Healthy, isolated: i.Isolated}
+		switch x := o.(type) {
+		case *naming.Instance:
+			if x.Service.Name == service {
+				got[x.ID] = attributes{true, x.Weight, x.Healthy, isolated(x.Operator)}
+			}
+		case *naming.Override:
+			if x.Service.Name == service {
+				got[x.InstanceID] = attributes{isolated: isolated(&x.Operator)}
+			}
 		}
 	}
-	for id, a := range m {
-		if got[id] != a {
-			r.Fatalf("instance %s is %+v, the model says %+v", id, got[id], a)
+	for id, want := range m {
+		if want == (attributes{}) {
+			delete(m, id)
 		}
 	}
-	if len(got) != len(m) {
-		r.Fatalf("stored %v, the model has %v", keys(got), keys(m))
+	if !maps.Equal(got, m) {
+		r.Fatalf("stored %v, the model has %v", got, m)
 	}
+}
+
+func isolated(o *naming.Operator) string {
+	if o == nil || o.Isolated == nil {
+		return ""
+	}
+	return fmt.Sprint(*o.Isolated)
 }

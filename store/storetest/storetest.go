@@ -30,6 +30,9 @@ func Run(t *testing.T, open Open, caps Caps) {
 		"GroupOrder":               testGroupOrder,
 		"OneRefusedAlone":          testOneRefusedAlone,
 		"IsolationIsKept":          testIsolationIsKept,
+		"OperatorWins":             testOperatorWins,
+		"ManagedObjects":           testManaged,
+		"AutoCreatedServices":      testAuto,
 		"LoadEqualsWritten":        testLoad,
 		"NamesDifferByCase":        testCase,
 		"LimitsAreStored":          testLimits,
@@ -192,19 +195,131 @@ func testOneRefusedAlone(t *testing.T, f *fixture) {
 	}
 }
 
+// What an operator set wins over what the client registers, also when the
+// instance goes and comes back, until it is cleared.
+func testOperatorWins(t *testing.T, f *fixture) {
+	i := Instance("svc", 1)
+	yes, no, seven := true, false, uint32(7)
+	f.apply(register(i))
+	set := &naming.Modify{ID: i.ID, Set: naming.Setting{Isolated: &yes, Weight: &seven, Healthy: &no}, Reason: "broken disk"}
+	f.apply(set)
+	inForce := func(when string, got *naming.Instance) {
+		t.Helper()
+		if !got.Isolated || got.Weight != seven || got.Healthy || got.Operator == nil || got.Operator.Reason != "broken disk" {
+			t.Errorf("%s: %+v, operator %+v; want what the operator set", when, got, got.Operator)
+		}
+	}
+	i.Version = "2"
+	w := register(i)
+	w.Isolated, w.Healthy = &no, &yes
+	_, rs := f.apply(w)
+	inForce("registered again with other wishes", rs[0].Instance)
+	if own := rs[0].Instance.Own(); own != (naming.Attributes{Weight: 100, Healthy: true}) {
+		t.Errorf("the client's own wishes are kept as %+v", own)
+	}
+	_, rs = f.apply(&naming.SetHealth{ID: i.ID, Healthy: true})
+	inForce("a beat", rs[0].Instance)
+	f.reopen()
+	f.apply(&naming.Deregister{ID: i.ID})
+	f.reopen()
+	if _, rs = f.apply(register(i)); rs[0].Outcome != naming.Created {
+		t.Errorf("registered anew: outcome %v", rs[0].Outcome)
+	}
+	inForce("gone and back", rs[0].Instance)
+	_, rs = f.apply(&naming.Modify{ID: i.ID, Clear: naming.Clear{Weight: true, Healthy: true, Isolated: true}})
+	if got := rs[0].Instance; got.Isolated || got.Weight != 100 || !got.Healthy || got.Operator != nil {
+		t.Errorf("cleared: %+v", got)
+	}
+	f.apply(set)
+	f.apply(&naming.Deregister{ID: i.ID})
+	if _, rs = f.apply(&naming.Modify{ID: i.ID, Clear: naming.Clear{Weight: true, Healthy: true, Isolated: true}}); rs[0].Outcome != naming.Updated {
+		t.Errorf("clearing what is kept of an absent instance: %v", rs[0].Outcome)
+	}
+	if _, rs = f.apply(register(i)); rs[0].Instance.Isolated {
+		t.Error("a cleared setting came back")
+	}
+}
+
+// Isolation that the client itself asked for stays when it says nothing more.
 func testIsolationIsKept(t *testing.T, f *fixture) {
 	i := Instance("svc", 1)
 	yes, no := true, false
-	f.apply(register(i))
-	f.apply(&naming.Modify{ID: i.ID, Isolated: &yes, Cause: naming.CauseOperator, Reason: "broken disk"})
+	w := register(i)
+	w.Isolated = &yes
+	f.apply(w)
 	i.Version = "2"
 	if _, rs := f.apply(register(i)); !rs[0].Instance.Isolated {
 		t.Error("a registration without its own wish ended the isolation")
 	}
-	w := register(i)
+	w = register(i)
 	w.Isolated = &no
 	if _, rs := f.apply(w); rs[0].Instance.Isolated {
 		t.Error("a registration's own wish was ignored")
+	}
+}
+
+// Services, aliases and namespaces: what still belongs to one keeps it.
+func testManaged(t *testing.T, f *fixture) {
+	i := Instance("svc", 1)
+	alias := naming.ServiceKey{Namespace: "other", Name: "alias"}
+	text, exports := "text", []string{"a", "b"}
+	meta := naming.NewMetadata(map[string]string{"k": "v"})
+	kinds := func(rs []naming.Result) (out []string) {
+		for _, r := range rs {
+			word := fmt.Sprint(r.Outcome)
+			if e, ok := errors.AsType[*naming.Error](r.Err); ok {
+				word = fmt.Sprint(e.Kind, " ", e.Field)
+			}
+			out = append(out, word)
+		}
+		return out
+	}
+	check := func(when string, want []any, writes ...naming.Write) {
+		t.Helper()
+		_, rs := f.apply(writes...)
+		var w []string
+		for _, x := range want {
+			w = append(w, fmt.Sprint(x))
+		}
+		if diff := cmp.Diff(w, kinds(rs)); diff != "" {
+			t.Errorf("%s: %s", when, diff)
+		}
+	}
+	conflict := func(field string) string { return fmt.Sprint(naming.Conflict, " ", field) }
+	check("create", []any{naming.Created, naming.Unchanged, naming.Created, fmt.Sprint(naming.Exists, " service"), conflict(naming.FieldAlias)},
+		&naming.PutService{Key: i.Service, Mode: naming.Create, Comment: &text, ExportTo: &exports, Metadata: &meta, Cmdb: &[3]string{"x", "", "z"}, AutoCreate: true},
+		&naming.PutService{Key: i.Service, Comment: &text},
+		&naming.PutAlias{Key: alias, For: i.Service, AutoCreate: true},
+		&naming.PutService{Key: i.Service, Mode: naming.Create},
+		&naming.Register{Instance: func() naming.Instance { a := Instance("x", 9); a.Service = alias; return a }(), AutoCreate: true})
+	f.reopen()
+	body := naming.Contract{Service: i.Service, Type: "t", Body: []byte{1, 2}}
+	check("use", []any{naming.Created, naming.Created, naming.Unchanged, fmt.Sprint(naming.NotFound, " service")},
+		register(i), &naming.PutContract{Contract: body}, &naming.PutContract{Contract: body},
+		&naming.PutContract{Contract: naming.Contract{Service: naming.ServiceKey{Namespace: "no", Name: "no"}}})
+	del := &naming.DeleteService{Key: i.Service}
+	check("in use", []any{conflict(naming.FieldInstances), naming.Deleted, conflict(naming.FieldAliases), conflict(naming.FieldServices)},
+		del, &naming.Deregister{ID: i.ID}, del, &naming.DeleteNamespace{Name: "ns"})
+	f.reopen()
+	check("still in use", []any{conflict(naming.FieldAliases), conflict(naming.FieldServices)}, del, &naming.DeleteNamespace{Name: "ns"})
+	check("delete", []any{conflict(naming.FieldAliasFor), naming.Deleted, naming.Deleted, naming.Absent, naming.Deleted, naming.Deleted},
+		&naming.DeleteService{Key: alias}, &naming.DeleteService{Key: alias, Alias: true}, del, del,
+		&naming.DeleteNamespace{Name: "ns"}, &naming.DeleteNamespace{Name: "other"})
+	f.reopen()
+	if _, objects, touched := f.world(); len(objects)+len(touched) != 0 {
+		t.Errorf("left: %v %v", objects, touched)
+	}
+}
+
+// What an auto-created service is stays known, and ends with the first change.
+func testAuto(t *testing.T, f *fixture) {
+	a, b := Instance("a", 1), Instance("b", 1)
+	f.apply(register(a), register(b))
+	f.apply(&naming.Deregister{ID: a.ID}, &naming.Deregister{ID: b.ID}, &naming.PutService{Key: b.Service})
+	f.reopen()
+	_, rs := f.apply(&naming.DeleteService{Key: a.Service, Auto: true}, &naming.DeleteService{Key: b.Service, Auto: true})
+	if rs[0].Outcome != naming.Deleted || rs[1].Outcome != naming.Unchanged {
+		t.Errorf("outcomes %v and %v; want the untouched one deleted", rs[0].Outcome, rs[1].Outcome)
 	}
 }
 
@@ -348,6 +463,16 @@ func testCompaction(t *testing.T, f *fixture) {
 	}
 	if got, err := f.Since(t.Context(), 20, 100); err != nil || len(got) != 0 {
 		t.Errorf("Since(head) = %v, %v", got, err)
+	}
+	for before, want := range map[naming.Revision][]naming.Revision{0: {20, 19, 18}, 18: {17, 16}, 16: nil} {
+		got, err := f.Before(t.Context(), before, 3)
+		var revs []naming.Revision
+		for _, c := range got {
+			revs = append(revs, c.Revision)
+		}
+		if err != nil || !slices.Equal(revs, want) {
+			t.Errorf("Before(%d, 3) = %v, %v; want %v", before, revs, err, want)
+		}
 	}
 }
 
