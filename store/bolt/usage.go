@@ -5,10 +5,8 @@ import (
 	"strings"
 
 	bolt "go.etcd.io/bbolt"
-	"google.golang.org/protobuf/proto"
 
 	"polestar/naming"
-	"polestar/proto/storepb"
 	"polestar/store/codec"
 )
 
@@ -19,11 +17,8 @@ type usage struct {
 }
 
 func decodeUsage(record []byte) (usage, error) {
-	var m storepb.Usage
-	if err := proto.Unmarshal(record, &m); err != nil {
-		return usage{}, err
-	}
-	return usage{naming.Usage{Instances: m.Instances, Aliases: m.Aliases}, naming.Revision(m.Touched)}, nil
+	u, touched, err := codec.DecodeUsage(record)
+	return usage{u, touched}, err
 }
 
 // usageOf reads the usage of a service; zero when it has none.
@@ -36,7 +31,7 @@ func usageOf(tx *bolt.Tx, key naming.ServiceKey) (usage, error) {
 }
 
 func putUsage(tx *bolt.Tx, key naming.ServiceKey, u usage) error {
-	record, err := proto.Marshal(&storepb.Usage{Touched: uint64(u.touched), Instances: u.Instances, Aliases: u.Aliases})
+	record, err := codec.EncodeUsage(u.Usage, u.touched)
 	if err != nil {
 		return err
 	}

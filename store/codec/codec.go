@@ -230,6 +230,22 @@ func (in Interner) metadata(ps []*storepb.Pair) naming.Metadata {
 	return out
 }
 
+// EncodeUsage returns the record of what belongs to a service, and of the
+// revision that touched it last.
+func EncodeUsage(u naming.Usage, touched naming.Revision) ([]byte, error) {
+	return proto.Marshal(&storepb.Usage{Touched: uint64(touched), Instances: u.Instances, Aliases: u.Aliases})
+}
+
+// DecodeUsage reads what [EncodeUsage] wrote; no bytes are a service without
+// anything.
+func DecodeUsage(record []byte) (naming.Usage, naming.Revision, error) {
+	var m storepb.Usage
+	if err := proto.Unmarshal(record, &m); err != nil {
+		return naming.Usage{}, 0, err
+	}
+	return naming.Usage{Instances: m.Instances, Aliases: m.Aliases}, naming.Revision(m.Touched), nil
+}
+
 // EncodeCommit returns the change log's record of a commit, without its
 // revision, which is its key.
 func EncodeCommit(c naming.Commit) ([]byte, error) {
