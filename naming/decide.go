@@ -80,10 +80,9 @@ func (w *Register) createService(v *overlay) (Result, error) {
 	return Result{}, nil
 }
 
-func (o *overlay) createNamespace(name string, c Change) *Namespace {
+func (o *overlay) createNamespace(name string, c Change) {
 	n := &Namespace{Name: name, Owner: ownerOf(c.Actor), Created: o.now, Modified: o.now, Revision: o.revision}
 	o.put(nil, n, c)
-	return n
 }
 
 // ownerOf is who owns what an actor creates; Polaris' word for nobody in

@@ -3,6 +3,7 @@ package naming_test
 import (
 	"fmt"
 	"maps"
+	"strconv"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -29,7 +30,7 @@ func settingOf(o *naming.Operator) (out setting) {
 		out.weight = fmt.Sprint(*o.Weight)
 	}
 	if o != nil && o.Isolated != nil {
-		out.isolated = fmt.Sprint(*o.Isolated)
+		out.isolated = strconv.FormatBool(*o.Isolated)
 	}
 	return out
 }
@@ -66,7 +67,7 @@ func (m *simple) do(w naming.Write) string {
 			op.isolated = ""
 		}
 		if x.Set.Isolated != nil {
-			op.isolated = fmt.Sprint(*x.Set.Isolated)
+			op.isolated = strconv.FormatBool(*x.Set.Isolated)
 		}
 		if x.Set.Weight != nil {
 			op.weight = fmt.Sprint(*x.Set.Weight)

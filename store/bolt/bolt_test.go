@@ -214,12 +214,12 @@ func TestFormat1IsMigrated(t *testing.T) {
 			tx.DeleteBucket(buckets[naming.KindContract]), tx.DeleteBucket(buckets[naming.KindOverride]),
 			tx.Bucket(bucketMeta).Put(metaFormat, bytes8(1)))
 	})
-	if err := errors.Join(err, s.Close()); err != nil {
+	if err = errors.Join(err, s.Close()); err != nil {
 		t.Fatal(err)
 	}
 	s = open(t, dir, store.DefaultLogBounds()).(*Store)
 	defer func() { _ = s.Close() }()
-	if err := s.Check(t.Context(), func(p string) { t.Error(p) }); err != nil {
+	if err = s.Check(t.Context(), func(p string) { t.Error(p) }); err != nil {
 		t.Fatal(err)
 	}
 	_, results, err := s.Apply(t.Context(), []naming.Write{&naming.DeleteService{Key: a.Service}})

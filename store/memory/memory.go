@@ -37,33 +37,33 @@ func New(bounds store.LogBounds) *Store {
 // view implements naming.View on the map.
 type view struct{ *Store }
 
-func get[T naming.Object](v view, kind naming.Kind, key string) (T, error) {
+func get[T naming.Object](v view, kind naming.Kind, key string) T {
 	x, _ := v.objects[id{kind, key}].(T)
-	return x, nil
+	return x
 }
 
 func (v view) Namespace(name string) (*naming.Namespace, error) {
-	return get[*naming.Namespace](v, naming.KindNamespace, name)
+	return get[*naming.Namespace](v, naming.KindNamespace, name), nil
 }
 
 func (v view) Service(key naming.ServiceKey) (*naming.Service, error) {
-	return get[*naming.Service](v, naming.KindService, key.StoreKey())
+	return get[*naming.Service](v, naming.KindService, key.StoreKey()), nil
 }
 
 func (v view) Instance(id string) (*naming.Instance, error) {
-	return get[*naming.Instance](v, naming.KindInstance, id)
+	return get[*naming.Instance](v, naming.KindInstance, id), nil
 }
 
 func (v view) Client(id string) (*naming.Client, error) {
-	return get[*naming.Client](v, naming.KindClient, id)
+	return get[*naming.Client](v, naming.KindClient, id), nil
 }
 
 func (v view) Contract(key naming.ServiceKey, id string) (*naming.Contract, error) {
-	return get[*naming.Contract](v, naming.KindContract, naming.ContractKey(key, id))
+	return get[*naming.Contract](v, naming.KindContract, naming.ContractKey(key, id)), nil
 }
 
 func (v view) Override(instanceID string) (*naming.Override, error) {
-	return get[*naming.Override](v, naming.KindOverride, instanceID)
+	return get[*naming.Override](v, naming.KindOverride, instanceID), nil
 }
 
 func (v view) Usage(key naming.ServiceKey) (sum naming.Usage, err error) {

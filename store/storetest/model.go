@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strconv"
 	"testing"
 
 	"pgregory.net/rapid"
@@ -33,7 +34,7 @@ func (m model) write(op string, i naming.Instance, flag bool) naming.Outcome {
 	case "health":
 		now.healthy = flag
 	case "isolate":
-		now.isolated = fmt.Sprint(flag)
+		now.isolated = strconv.FormatBool(flag)
 	}
 	switch {
 	case !old.registered && op != "register":
@@ -128,5 +129,5 @@ func isolated(o *naming.Operator) string {
 	if o == nil || o.Isolated == nil {
 		return ""
 	}
-	return fmt.Sprint(*o.Isolated)
+	return strconv.FormatBool(*o.Isolated)
 }

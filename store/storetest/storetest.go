@@ -488,13 +488,3 @@ func testTouched(t *testing.T, f *fixture) {
 		t.Error(diff)
 	}
 }
-
-// keys returns the sorted keys of m, for messages.
-func keys[V any](m map[string]V) []string {
-	out := make([]string, 0, len(m))
-	for k := range m {
-		out = append(out, k)
-	}
-	slices.Sort(out)
-	return out
-}
