@@ -18,7 +18,7 @@ const (
 	FieldProtocol  = "protocol"
 	FieldVersion   = "version"
 	FieldLogicSet  = "logic_set"
-	FieldMetadata  = "metadata"
+	FieldMetadata  = "metadata" // followed by . and the key when its value is wrong
 	FieldWeight    = "weight"
 	FieldTTL       = "health_check.heartbeat.ttl"
 	FieldVpcID     = "vpc_id"
@@ -87,6 +87,9 @@ func validateInstance(i *Instance) error {
 		return Errorf(Invalid, FieldTTL, "%s: %d s is above %d s", FieldTTL, i.TTL, MaxTTL)
 	}
 	if err := checkText(FieldVpcID, i.VpcID, MaxVpcID); err != nil {
+		return err
+	}
+	if _, err := AdditionalAddresses(i); err != nil {
 		return err
 	}
 	return checkLocation(i.Location)

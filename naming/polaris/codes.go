@@ -2,6 +2,7 @@ package polaris
 
 import (
 	"errors"
+	"strings"
 
 	"polestar/naming"
 )
@@ -114,7 +115,8 @@ func codeOf(err error) (code uint32, info string) {
 	if !ok {
 		return byKind[naming.Internal], texts[byKind[naming.Internal]]
 	}
-	code, ok = byField[e.Kind][e.Field]
+	field, _, _ := strings.Cut(e.Field, ".") // what follows says which part of it
+	code, ok = byField[e.Kind][field]
 	if !ok {
 		code = byKind[e.Kind]
 	}
