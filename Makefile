@@ -12,7 +12,7 @@ run: build ## the server on the embedded store in ./data
 
 test: install lint unit e2e ## everything; installs what it needs
 
-install: ## compiler for the race detector, JDK, Maven, Envoy, Python's gRPC
+install: ## compiler for the race detector, JDK, Maven, Node, Envoy, gRPC clients
 	e2e/install.sh
 
 check: lint unit ## what a change needs before it is committed

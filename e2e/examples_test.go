@@ -13,26 +13,62 @@ import (
 	"polestar/e2e/harness"
 )
 
-// example reads a file of envoy-examples.
-func example(t *testing.T, path ...string) string {
-	t.Helper()
-	text, err := os.ReadFile(filepath.Join(append([]string{harness.Root(), "..", "envoy-examples"}, path...)...))
-	if err != nil {
-		t.Fatal(err)
-	}
-	return string(text)
+// example is a folder of envoy-examples and how it is run.
+type example struct {
+	folder string
+	run    func(t *testing.T, folder string, s *harness.Server)
 }
 
-// isPrinted checks that a bootstrap of an example is what the command in its
-// README prints.
-func isPrinted(t *testing.T, file string, args ...string) {
-	t.Helper()
-	out, err := harness.Run(args...)
+// envoyExamples need the backends of the quickstart, shop "blue" and "green"
+// over HTTP.
+func envoyExamples() []example {
+	return []example{
+		{"quickstart", func(t *testing.T, folder string, s *harness.Server) { shopViaEnvoy(t, folder, s) }},
+		{"eds-only", func(t *testing.T, folder string, s *harness.Server) { shopViaEnvoy(t, folder, s) }},
+		{"delta", onlyWhatChanged},
+	}
+}
+
+// grpcExamples need the same backends over gRPC, blue with three times the
+// weight. The folder's name ends in the language.
+func grpcExamples() []example {
+	return []example{{"grpc-go", shopViaGRPC}, {"grpc-java", shopViaGRPC}, {"grpc-python", shopViaGRPC}, {"grpc-node", shopViaGRPC}}
+}
+
+func TestEveryExampleIsRun(t *testing.T) {
+	entries, err := os.ReadDir(filepath.Join(harness.Root(), "..", "envoy-examples"))
 	if err != nil {
 		t.Fatal(err)
 	}
-	if string(out) != file {
-		t.Errorf("the example's bootstrap is not what polestar %s prints:\n%s", strings.Join(args, " "), out)
+	var folders, run []string
+	for _, e := range entries {
+		if e.IsDir() {
+			folders = append(folders, e.Name())
+		}
+	}
+	for _, e := range slices.Concat(envoyExamples(), grpcExamples()) {
+		run = append(run, e.folder)
+	}
+	if slices.Sort(run); !slices.Equal(folders, run) {
+		t.Errorf("the examples are %v, and run are %v", folders, run)
+	}
+}
+
+func TestExamplesEnvoy(t *testing.T) {
+	s := harness.StartServer(t)
+	shop(t, s, "backend shop blue 5 100")
+	shop(t, s, "backend shop green 5 100")
+	for _, e := range envoyExamples() {
+		t.Run(e.folder, func(t *testing.T) { e.run(t, e.folder, s) })
+	}
+}
+
+func TestExamplesGRPC(t *testing.T) {
+	s := harness.StartServer(t)
+	shop(t, s, "backend shop blue 5 300 grpc")
+	shop(t, s, "backend shop green 5 100 grpc")
+	for _, e := range grpcExamples() {
+		t.Run(e.folder, func(t *testing.T) { e.run(t, e.folder, s) })
 	}
 }
 
@@ -48,32 +84,72 @@ func shop(t *testing.T, s *harness.Server, line string) {
 	}
 }
 
-// TestExampleQuickstart runs envoy-examples/quickstart on other ports.
-func TestExampleQuickstart(t *testing.T) {
-	config := example(t, "quickstart", "envoy.yaml")
-	isPrinted(t, config, "bootstrap", "envoy", "--namespace", "default", "--service", "client", "--node-id", "quickstart")
-	s := harness.StartServer(t)
-	shop(t, s, "backend shop blue 5 100")
-	shop(t, s, "backend shop green 5 100")
-	egress, admin := harness.FreeAddr(), harness.FreeAddr()
-	for _, move := range []struct{ port, to string }{{"15010", s.XDS}, {"15001", egress}, {"9901", admin}} {
-		_, port, _ := strings.Cut(move.to, ":")
-		if !strings.Contains(config, move.port) {
-			t.Fatalf("port %s is not in the example", move.port)
-		}
-		config = strings.ReplaceAll(config, move.port, port)
+// exampleFile reads a file of an example.
+func exampleFile(t *testing.T, path ...string) string {
+	t.Helper()
+	text, err := os.ReadFile(filepath.Join(append([]string{harness.Root(), "..", "envoy-examples"}, path...)...))
+	if err != nil {
+		t.Fatal(err)
 	}
-	path := filepath.Join(t.TempDir(), "envoy.yaml")
+	return string(text)
+}
+
+// bootstrapOf reads an example's bootstrap. If the README says which command
+// prints it, it has to be what that prints.
+func bootstrapOf(t *testing.T, folder, file string) string {
+	t.Helper()
+	text := exampleFile(t, folder, file)
+	for line := range strings.Lines(exampleFile(t, folder, "README.md")) {
+		command, ok := strings.CutPrefix(strings.TrimSpace(line), "bin/polestar bootstrap ")
+		if !ok {
+			continue
+		}
+		out, err := harness.Run(append([]string{"bootstrap"}, strings.Fields(command)...)...)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if string(out) != text {
+			t.Errorf("%s is not what %s prints:\n%s", file, line, out)
+		}
+	}
+	return text
+}
+
+// moved puts other ports in the place of those in an example's bootstrap and
+// returns the path of the new file.
+func moved(t *testing.T, folder, file string, to map[string]string) string {
+	t.Helper()
+	config := bootstrapOf(t, folder, file)
+	for from, addr := range to {
+		if !strings.Contains(config, from) {
+			t.Fatalf("port %s is not in the example", from)
+		}
+		_, port, _ := strings.Cut(addr, ":")
+		config = strings.ReplaceAll(config, from, port)
+	}
+	path := filepath.Join(t.TempDir(), file)
 	if err := os.WriteFile(path, []byte(config), 0o600); err != nil {
 		t.Fatal(err)
 	}
+	return path
+}
+
+// shopViaEnvoy runs an example's Envoy and compares its answers with those
+// expected.
+func shopViaEnvoy(t *testing.T, folder string, s *harness.Server) *harness.Envoy {
+	t.Helper()
+	egress, admin := harness.FreeAddr(), harness.FreeAddr()
+	path := moved(t, folder, "envoy.yaml", map[string]string{"15010": s.XDS, "15001": egress, "9901": admin})
 	e, err := harness.LaunchEnvoy(path, egress, admin)
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(e.Stop)
 	harness.ShowOnFailure(t, "envoy", e.Log)
-	want := strings.Fields(example(t, "quickstart", "expected.txt")) // count, name, count, name
+	t.Cleanup(func() {
+		e.CheckNothingRefused(t)
+		e.Stop()
+	})
+	want := strings.Fields(exampleFile(t, folder, "expected.txt")) // count, name, count, name
 	harness.Wait(t, soon, func() error {
 		c := e.Get("shop", 6)
 		var got []string
@@ -85,43 +161,48 @@ func TestExampleQuickstart(t *testing.T) {
 		}
 		return nil
 	})
-	e.CheckNothingRefused(t)
+	return e
 }
 
-// TestExampleGRPCGo runs envoy-examples/grpc-go on another port, also with the
-// client in Python.
-func TestExampleGRPCGo(t *testing.T) {
-	config := example(t, "grpc-go", "bootstrap.json")
-	isPrinted(t, config, "bootstrap", "grpc", "--namespace", "default", "--node-id", "grpc-go-example")
-	s := harness.StartServer(t)
-	shop(t, s, "backend shop blue 5 300 grpc")
-	shop(t, s, "backend shop green 5 100 grpc")
-	path := filepath.Join(t.TempDir(), "bootstrap.json")
-	if err := os.WriteFile(path, []byte(strings.ReplaceAll(config, "127.0.0.1:15010", s.XDS)), 0o600); err != nil {
+// onlyWhatChanged: a server that was restarted sends nothing that the Envoy
+// has, and of a change only what changed. A change that Envoy has is a proof
+// that all before it is over.
+func onlyWhatChanged(t *testing.T, folder string, s *harness.Server) {
+	e := shopViaEnvoy(t, folder, s)
+	if err := s.Terminate(); err != nil {
+		t.Error(err)
+	}
+	if err := s.Start(); err != nil {
 		t.Fatal(err)
 	}
-	env := []string{"GRPC_XDS_BOOTSTRAP=" + path}
-	bin, err := harness.Binary(".", "./drivers/grpcgo")
-	if err != nil {
-		t.Fatal(err)
-	}
-	var want harness.Counts
-	if err := json.Unmarshal([]byte(example(t, "grpc-go", "expected.json")), &want); err != nil {
-		t.Fatal(err)
-	}
-	python := filepath.Join(harness.Cache(), "venv", "bin", "python")
-	for name, c := range map[string]*harness.Child{
-		"go":     harness.StartChild(t, env, bin, "xds:///shop.default"),
-		"python": harness.StartChild(t, env, python, filepath.Join(harness.Root(), "drivers", "python", "client.py"), "xds:///shop.default"),
-	} {
-		var got harness.Counts
-		if err := c.Do(fmt.Sprint("calls ", want.Total()), &got); err != nil {
-			t.Fatal(err)
-		}
-		share := float64(want.By["blue"]) / float64(want.Total())
-		bound := 5 * math.Sqrt(share*(1-share)*float64(want.Total())) // a false alarm is rarer than one in a million
-		if got.Errors > 0 || math.Abs(float64(got.By["blue"]-want.By["blue"])) > bound {
-			t.Errorf("%s: got %v with %d errors (%s), want %v ± %.0f", name, got.By, got.Errors, got.Last, want.By, bound)
+	shop(t, s, "backend shop red 5 100")
+	harness.Wait(t, soon, func() error {
+		return answeredBy(func(n int) harness.Counts { return e.Get("shop", n) }, "blue", "green", "red")
+	})
+	for of, want := range map[string]float64{"cds": 0, "eds": 1, "lds": 0, "rds": 0} {
+		if got, err := s.Metric(`polestar_xds_resources_sent_total{type="` + of + `"}`); err != nil || got != want {
+			t.Errorf("the restarted server sent %v resources of type %s (%v), want %v", got, of, err, want)
 		}
 	}
+}
+
+// shopViaGRPC runs an example's client and compares its answers with those
+// expected.
+func shopViaGRPC(t *testing.T, folder string, s *harness.Server) {
+	path := moved(t, folder, "bootstrap.json", map[string]string{"15010": s.XDS})
+	_, language, _ := strings.Cut(folder, "-")
+	var want, got harness.Counts
+	if err := json.Unmarshal([]byte(exampleFile(t, folder, "expected.json")), &want); err != nil {
+		t.Fatal(err)
+	}
+	c := harness.StartGRPC(t, language, path, "xds:///shop.default")
+	if err := c.Do(fmt.Sprint("calls ", want.Total()), &got); err != nil {
+		t.Fatal(err)
+	}
+	share := float64(want.By["blue"]) / float64(want.Total())
+	bound := 5 * math.Sqrt(share*(1-share)*float64(want.Total())) // a false alarm is rarer than one in a million
+	if got.Errors > 0 || math.Abs(float64(got.By["blue"]-want.By["blue"])) > bound {
+		t.Errorf("got %v with %d errors (%s), want %v ± %.0f", got.By, got.Errors, got.Last, want.By, bound)
+	}
+	nothingRefused(t, s, 1)
 }

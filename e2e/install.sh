@@ -12,6 +12,8 @@ command -v python3 >/dev/null || packages+=(python3)
 python3 -c 'import ensurepip, venv' 2>/dev/null || packages+=(python3-venv)
 command -v javac >/dev/null || packages+=(jdk)
 command -v mvn >/dev/null || packages+=(maven)
+command -v node >/dev/null || packages+=(nodejs)
+command -v npm >/dev/null || packages+=(npm)
 if ((${#packages[@]})); then
 	echo "e2e: installing ${packages[*]}"
 	sudo=; [ "$(id -u)" = 0 ] || sudo=sudo
@@ -34,16 +36,30 @@ if [ "$(cat "$venv/installed" 2>/dev/null)" != "$want" ]; then
 	echo "$want" >"$venv/installed"
 fi
 
-# The Java driver, with its dependencies beside it.
-java=$cache/java
-sum=$(cat drivers/java/pom.xml drivers/java/src/main/java/*.java | sha256sum)
-if [ "$(cat "$java/installed" 2>/dev/null)" != "$sum" ]; then
-	echo "e2e: building the polaris-java driver"
-	rm -rf "$java"
-	mkdir -p "$java"
-	cp -r drivers/java/pom.xml drivers/java/src "$java/"
-	(cd "$java" && mvn -q -B package dependency:copy-dependencies)
-	echo "$sum" >"$java/installed"
+# Java programs, each with its dependencies beside it.
+for part in java:drivers/java grpc-java:../envoy-examples/grpc-java; do
+	java=$cache/${part%%:*} from=${part#*:}
+	sum=$(cat "$from"/pom.xml "$from"/src/main/java/*.java | sha256sum)
+	if [ "$(cat "$java/installed" 2>/dev/null)" != "$sum" ]; then
+		echo "e2e: building $from"
+		rm -rf "$java"
+		mkdir -p "$java"
+		cp -r "$from/pom.xml" "$from/src" "$java/"
+		(cd "$java" && mvn -q -B package dependency:copy-dependencies)
+		echo "$sum" >"$java/installed"
+	fi
+done
+
+# What the client in Node requires; NODE_PATH leads there.
+node=$cache/grpc-node from=../envoy-examples/grpc-node
+sum=$(cat "$from"/package*.json | sha256sum)
+if [ "$(cat "$node/installed" 2>/dev/null)" != "$sum" ]; then
+	echo "e2e: installing the packages of $from"
+	rm -rf "$node"
+	mkdir -p "$node"
+	cp "$from"/package*.json "$node/"
+	(cd "$node" && npm ci --silent --no-audit --no-fund --ignore-scripts)
+	echo "$sum" >"$node/installed"
 fi
 
 go mod download

@@ -1,29 +1,31 @@
 package e2e
 
 import (
-	"context"
 	"fmt"
 	"os"
 	"path/filepath"
+	"sync"
 	"testing"
 	"time"
 
 	"polestar/e2e/harness"
 )
 
-// client is a real data plane that calls service "cart" of namespace default.
-type client struct {
-	name  string
-	grpc  bool // backends are registered with their gRPC port
-	start func(t *testing.T, s *harness.Server) caller
+// kind is a real data plane that calls service "cart" of namespace default.
+type kind struct {
+	name     string
+	keepLast bool // goes on with the backends that it had when none is left
+	start    func(t *testing.T, s *harness.Server) caller
 }
 
-func clients() []client {
-	return []client{
-		{"EnvoySotW", false, func(t *testing.T, s *harness.Server) caller { return viaEnvoy(t, s, false) }},
-		{"EnvoyDelta", false, func(t *testing.T, s *harness.Server) caller { return viaEnvoy(t, s, true) }},
-		{"GRPCGo", true, viaGRPCGo},
-		{"GRPCPython", true, viaPython},
+func kinds() []kind {
+	return []kind{
+		{"Envoy SotW", false, func(t *testing.T, s *harness.Server) caller { return viaEnvoy(t, s, false) }},
+		{"Envoy delta", false, func(t *testing.T, s *harness.Server) caller { return viaEnvoy(t, s, true) }},
+		{"gRPC Go", false, func(t *testing.T, s *harness.Server) caller { return viaGRPC(t, s, "go", "xds:///cart.default") }},
+		{"gRPC Java", true, func(t *testing.T, s *harness.Server) caller { return viaGRPC(t, s, "java", "xds:///cart.default:8080") }},
+		{"gRPC Python", false, func(t *testing.T, s *harness.Server) caller { return viaGRPC(t, s, "python", "xds:///default/cart") }},
+		{"gRPC Node", false, func(t *testing.T, s *harness.Server) caller { return viaGRPC(t, s, "node", "xds:///cart.default") }},
 	}
 }
 
@@ -32,10 +34,10 @@ func viaEnvoy(t *testing.T, s *harness.Server, delta bool) caller {
 	return func(n int) harness.Counts { return e.Get("cart", n) }
 }
 
-// grpcBootstrap writes what `polestar bootstrap grpc` prints.
-func grpcBootstrap(t *testing.T, s *harness.Server) string {
+// viaGRPC starts a proxyless client with what `polestar bootstrap grpc` prints.
+func viaGRPC(t *testing.T, s *harness.Server, language, target string) caller {
 	t.Helper()
-	config, err := harness.Run("bootstrap", "grpc", "--xds-addr", s.XDS, "--namespace", "default")
+	config, err := harness.Run("bootstrap", "grpc", "--xds-addr", s.XDS, "--namespace", "default", "--node-id", language)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -43,21 +45,7 @@ func grpcBootstrap(t *testing.T, s *harness.Server) string {
 	if err := os.WriteFile(path, config, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	return "GRPC_XDS_BOOTSTRAP=" + path
-}
-
-func viaGRPCGo(t *testing.T, s *harness.Server) caller {
-	bin, err := harness.Binary(".", "./drivers/grpcgo")
-	if err != nil {
-		t.Fatal(err)
-	}
-	return viaChild(harness.StartChild(t, []string{grpcBootstrap(t, s)}, bin, "xds:///cart.default"))
-}
-
-func viaPython(t *testing.T, s *harness.Server) caller {
-	python := filepath.Join(harness.Cache(), "venv", "bin", "python")
-	script := filepath.Join(harness.Root(), "drivers", "python", "client.py")
-	return viaChild(harness.StartChild(t, []string{grpcBootstrap(t, s)}, python, script, "xds:///default/cart"))
+	return viaChild(harness.StartGRPC(t, language, path, target))
 }
 
 func viaChild(c *harness.Child) caller {
@@ -70,138 +58,101 @@ func viaChild(c *harness.Child) caller {
 	}
 }
 
-// TestTrafficFollowsRegistrations takes one backend after the other through
-// everything that a registration can say.
-func TestTrafficFollowsRegistrations(t *testing.T) {
-	for _, cl := range clients() {
-		t.Run(cl.name, func(t *testing.T) {
-			s := harness.StartServer(t)
-			r := harness.Connect(t, s.Polaris)
-			a, b := harness.StartBackend(t, "a"), harness.StartBackend(t, "b")
-			addr := func(x *harness.Backend) string {
-				if cl.grpc {
-					return x.GRPCAddr
-				}
-				return x.HTTPAddr
-			}
-			do := func(err error) {
-				t.Helper()
-				if err != nil {
-					t.Fatal(err)
-				}
-			}
-			do(r.Put(harness.Instance("cart", addr(a))))
-			call := cl.start(t, s)
+// fleet is a client of each kind, all on one server: what changes there is
+// changed once, and looked at through all of them at the same time.
+type fleet []*member
 
-			t.Log("a registered backend is reached")
-			onlyFrom(t, call, "a")
-			t.Log("a new backend gets traffic")
-			do(r.Put(harness.Instance("cart", addr(b))))
-			onlyFrom(t, call, "a", "b")
-			t.Log("equal weights share evenly")
-			split(t, call, "a", 0.5)
-			t.Log("weights 300:100 share three to one")
-			do(r.Put(harness.Instance("cart", addr(a), harness.Weight(300))))
-			split(t, call, "a", 0.75)
-			t.Log("an isolated backend gets none")
-			do(r.Put(harness.Instance("cart", addr(a), harness.Isolated(true))))
-			onlyFrom(t, call, "b")
-			do(r.Put(harness.Instance("cart", addr(a), harness.Isolated(false))))
-			onlyFrom(t, call, "a", "b")
-			t.Log("a backend of weight 0 gets none")
-			do(r.Put(harness.Instance("cart", addr(b), harness.Weight(0))))
-			onlyFrom(t, call, "a")
-			t.Log("an unhealthy backend gets none")
-			do(r.Put(harness.Instance("cart", addr(b), harness.Healthy(false))))
-			onlyFrom(t, call, "a")
-			t.Log("a backend whose beats stop gets none, and is back with the first beat")
-			beating := harness.Instance("cart", addr(b), harness.TTL(1))
-			do(r.Put(beating))
-			onlyFrom(t, call, "a", "b")
-			onlyFrom(t, call, "a") // no beats for three seconds
-			if _, err := r.Heartbeat(context.Background(), beating); err != nil {
-				t.Fatal(err)
-			}
-			onlyFrom(t, call, "a", "b")
-			t.Log("a deregistered backend gets none")
-			do(r.Remove(beating))
-			onlyFrom(t, call, "a")
-			t.Log("a whole service may go and come back")
-			do(r.Put(harness.Instance("cart", addr(b))))
-			do(r.Remove(harness.Instance("cart", addr(a))))
-			onlyFrom(t, call, "b")
-		})
+type member struct {
+	kind
+	direct caller
+	call   caller // with what the loop gets meanwhile, while it runs
+	loop   *loop
+}
+
+func startFleet(t *testing.T, s *harness.Server) fleet {
+	t.Helper()
+	var f fleet
+	for _, k := range kinds() {
+		call := k.start(t, s)
+		f = append(f, &member{kind: k, direct: call, call: call})
+	}
+	return f
+}
+
+// each waits until check is content with every member, and fails the test
+// otherwise.
+func (f fleet) each(t *testing.T, most time.Duration, check func(*member) error) {
+	t.Helper()
+	errs := make([]error, len(f))
+	var wait sync.WaitGroup
+	for n, m := range f {
+		wait.Go(func() { errs[n] = harness.Poll(most, func() error { return check(m) }) })
+	}
+	wait.Wait()
+	good := true
+	for n, err := range errs {
+		if err != nil {
+			t.Errorf("%s, not within %s: %v", f[n].name, most, err)
+			good = false
+		}
+	}
+	if !good {
+		t.FailNow()
 	}
 }
 
-// TestServerRestartCostsNoRequest kills and restarts the server under a
-// running loop of requests, then changes something.
-func TestServerRestartCostsNoRequest(t *testing.T) {
-	for _, cl := range clients() {
-		t.Run(cl.name, func(t *testing.T) {
-			s := harness.StartServer(t)
-			r := harness.Connect(t, s.Polaris)
-			a, b := harness.StartBackend(t, "a"), harness.StartBackend(t, "b")
-			addr := func(x *harness.Backend) string {
-				if cl.grpc {
-					return x.GRPCAddr
-				}
-				return x.HTTPAddr
-			}
-			if err := r.Put(harness.Instance("cart", addr(a))); err != nil {
-				t.Fatal(err)
-			}
-			call := cl.start(t, s)
-			onlyFrom(t, call, "a")
+// onlyFrom waits until every member's requests are answered by exactly these
+// backends.
+func (f fleet) onlyFrom(t *testing.T, names ...string) {
+	t.Helper()
+	f.each(t, soon, func(m *member) error { return answeredBy(m.call, names...) })
+}
 
-			stop, sent := make(chan struct{}), make(chan harness.Counts, 1)
-			go func() {
-				total := harness.Counts{By: map[string]int{}}
-				for {
-					select {
-					case <-stop:
-						sent <- total
-						return
-					default:
-					}
-					c := call(10)
-					total.Errors += c.Errors
-					if c.Errors > 0 {
-						total.Last = c.Last
-					}
-					for n, k := range c.By {
-						total.By[n] += k
-					}
-				}
-			}()
-			for _, end := range []func(){s.Kill, func() {
-				if err := s.Terminate(); err != nil {
-					t.Errorf("SIGTERM with an open xDS stream: %v", err)
-				}
-			}} {
-				end()
-				time.Sleep(time.Second) // requests go on without a server
-				if err := s.Start(); err != nil {
-					t.Fatal(err)
-				}
-			}
-			harness.Wait(t, soon, func() error { return r.Put(harness.Instance("cart", addr(b))) })
-			var seen harness.Counts
-			harness.Wait(t, time.Minute, func() error { // gRPC reconnects with a back-off
-				select {
-				case <-stop:
-				default:
-					close(stop)
-					seen = <-sent
-				}
-				if c := call(24); c.By["b"] == 0 {
-					return fmt.Errorf("after the restart the new backend gets nothing: %v %s", c.By, c.Last)
-				}
-				return nil
-			})
-			if seen.Errors > 0 || seen.Total() == 0 {
-				t.Errorf("%d of %d requests failed around two restarts: %s", seen.Errors, seen.Total()+seen.Errors, seen.Last)
-			}
-		})
+// split waits until a gets this share of every member's requests.
+func (f fleet) split(t *testing.T, a string, share float64) {
+	t.Helper()
+	f.each(t, soon, func(m *member) error { return shared(m.call, a, share) })
+}
+
+// run starts a loop of requests at every member.
+func (f fleet) run(t *testing.T) {
+	for _, m := range f {
+		m.loop = startLoop(t, m.direct)
+		m.call = m.loop.beside(m.direct)
 	}
+}
+
+func (f fleet) stop() {
+	for _, m := range f {
+		m.loop.stop()
+		m.call = m.direct
+	}
+}
+
+// costNothing takes a step and fails the test when it cost a loop a request.
+// Every loop has to get answers during the step.
+func (f fleet) costNothing(t *testing.T, step func(*testing.T)) {
+	t.Helper()
+	answered, failed := map[*member]int{}, map[*member]int{}
+	for _, m := range f {
+		answered[m], failed[m], _ = m.loop.counts()
+	}
+	step(t)
+	f.answers(t, answered)
+	for _, m := range f {
+		if _, now, last := m.loop.counts(); now > failed[m] {
+			t.Errorf("%s: %d requests failed: %s", m.name, now-failed[m], last)
+		}
+	}
+}
+
+// answers waits until every loop has 20 answers more than before.
+func (f fleet) answers(t *testing.T, before map[*member]int) {
+	t.Helper()
+	f.each(t, soon, func(m *member) error {
+		if now, _, _ := m.loop.counts(); now < before[m]+20 {
+			return fmt.Errorf("the loop got %d answers", now-before[m])
+		}
+		return nil
+	})
 }

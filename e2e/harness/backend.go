@@ -2,10 +2,11 @@ package harness
 
 import (
 	"context"
-	"fmt"
+	"io"
 	"net"
 	"net/http"
 	"strconv"
+	"strings"
 	"testing"
 
 	"google.golang.org/grpc"
@@ -14,47 +15,16 @@ import (
 )
 
 // Backend answers its own name: over HTTP at any path, and over gRPC as
-// /acc.Echo/Who.
+// /acc.Echo/Who, both on one port.
 type Backend struct {
-	Name     string
-	HTTPAddr string
-	GRPCAddr string
-	http     *http.Server
-	grpc     *grpc.Server
+	Name, Addr string
+	server     *http.Server
 }
 
-// NewBackend starts a backend.
+// NewBackend starts a backend on a free port.
 func NewBackend(name string) (*Backend, error) {
-	b := &Backend{Name: name}
-	h, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		return nil, err
-	}
-	g, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		return nil, err
-	}
-	b.HTTPAddr, b.GRPCAddr = h.Addr().String(), g.Addr().String()
-	b.http = &http.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = fmt.Fprint(w, name) })} //nolint:gosec // a test backend
-	b.grpc = grpc.NewServer(grpc.ForceServerCodecV2(raw{}))
-	b.grpc.RegisterService(&grpc.ServiceDesc{
-		ServiceName: "acc.Echo",
-		HandlerType: (*any)(nil),
-		Methods: []grpc.MethodDesc{{
-			MethodName: "Who",
-			Handler: func(_ any, _ context.Context, dec func(any) error, _ grpc.UnaryServerInterceptor) (any, error) {
-				var in []byte
-				if err := dec(&in); err != nil {
-					return nil, err
-				}
-				out := []byte(name)
-				return &out, nil
-			},
-		}},
-	}, nil)
-	go func() { _ = b.http.Serve(h) }()
-	go func() { _ = b.grpc.Serve(g) }()
-	return b, nil
+	b := &Backend{Name: name, Addr: "127.0.0.1:0"}
+	return b, b.Start()
 }
 
 // StartBackend starts a backend that ends with the test.
@@ -68,11 +38,56 @@ func StartBackend(t testing.TB, name string) *Backend {
 	return b
 }
 
-// Stop ends the backend at once.
-func (b *Backend) Stop() {
-	_ = b.http.Close()
-	b.grpc.Stop()
+// Start starts the backend, after a stop at the address that it had.
+func (b *Backend) Start() error {
+	l, err := net.Listen("tcp", b.Addr)
+	if err != nil {
+		return err
+	}
+	b.Addr = l.Addr().String()
+	echo := b.echo()
+	b.server = &http.Server{ //nolint:gosec // a test backend
+		Protocols: new(http.Protocols),
+		Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			if r.ProtoMajor == 2 && strings.HasPrefix(r.Header.Get("Content-Type"), "application/grpc") {
+				echo.ServeHTTP(w, r)
+				return
+			}
+			_, _ = io.WriteString(w, b.Name)
+		}),
+	}
+	b.server.Protocols.SetHTTP1(true)
+	b.server.Protocols.SetUnencryptedHTTP2(true)
+	go func() { _ = b.server.Serve(l) }()
+	return nil
 }
+
+// echo is the gRPC service, without generated code: messages are bytes.
+func (b *Backend) echo() *grpc.Server {
+	s := grpc.NewServer(grpc.ForceServerCodecV2(raw{}))
+	s.RegisterService(&grpc.ServiceDesc{
+		ServiceName: "acc.Echo",
+		HandlerType: (*any)(nil),
+		Methods: []grpc.MethodDesc{{
+			MethodName: "Who",
+			Handler: func(_ any, _ context.Context, dec func(any) error, _ grpc.UnaryServerInterceptor) (any, error) {
+				var in []byte
+				if err := dec(&in); err != nil {
+					return nil, err
+				}
+				out := []byte(b.Name)
+				return &out, nil
+			},
+		}},
+	}, nil)
+	return s
+}
+
+// Stop ends the backend at once.
+func (b *Backend) Stop() { _ = b.server.Close() }
+
+// Drain ends the backend when it has answered what it was asked.
+func (b *Backend) Drain(ctx context.Context) error { return b.server.Shutdown(ctx) }
 
 // HostPort splits an address for a registration.
 func HostPort(addr string) (string, uint32) {
