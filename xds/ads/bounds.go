@@ -1,6 +1,7 @@
 package ads
 
 import (
+	"hash/maphash"
 	"time"
 
 	"google.golang.org/grpc/codes"
@@ -16,6 +17,9 @@ const (
 	// MaxNameLength is the longest resource name in bytes. Nothing that is
 	// served has a longer one, and names are kept for as long as their stream.
 	MaxNameLength = 1024
+	// MaxNameBytes is the total length of the names that a stream may subscribe
+	// to per type, in bytes.
+	MaxNameBytes = 8 << 20
 	// MaxRefused is the number of refused forms of resources that a stream
 	// may make the server remember per type.
 	MaxRefused = 100_000
@@ -62,7 +66,51 @@ func checkName(name string) error {
 	return nil
 }
 
-func tooManyNames(t resource.Type) error {
-	return status.Errorf(codes.ResourceExhausted,
-		"resource_names: more than %d names of type %s on one stream", MaxNames, t.URL())
+// tally counts the names that a stream subscribed to. It also knows whether a
+// list of as many known names is the same set: lists can repeat names, and what
+// an ACK lists should cost no more than reading it.
+type tally struct {
+	number, bytes int
+	sum           uint64 // of the names' hashes
+}
+
+var seed = maphash.MakeSeed()
+
+func (y *tally) add(name string) {
+	y.number++
+	y.bytes += len(name)
+	y.sum += maphash.String(seed, name)
+}
+
+func (y *tally) drop(name string) {
+	y.number--
+	y.bytes -= len(name)
+	y.sum -= maphash.String(seed, name)
+}
+
+// check holds the names against the bounds of a stream.
+func (y *tally) check(t resource.Type) error {
+	switch {
+	case y.number > MaxNames:
+		return status.Errorf(codes.ResourceExhausted,
+			"resource_names: more than %d names of type %s on one stream", MaxNames, t.URL())
+	case y.bytes > MaxNameBytes:
+		return status.Errorf(codes.ResourceExhausted,
+			"resource_names: more than %d bytes of names of type %s on one stream", MaxNameBytes, t.URL())
+	}
+	return nil
+}
+
+// lists reports whether a list names all that is counted and nothing else. With
+// star, the wildcard in it does not count.
+func (y *tally) lists(list []string, star bool) bool {
+	n, sum := 0, uint64(0)
+	for _, name := range list {
+		if star && name == wildcard {
+			continue
+		}
+		n++
+		sum += maphash.String(seed, name)
+	}
+	return n == y.number && sum == y.sum
 }

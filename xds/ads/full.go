@@ -21,6 +21,7 @@ type full struct {
 	legacy   bool // no names in the first request mean all, until names come
 	wildcard bool
 	names    map[string]bool // subscribed by name; true: answered before
+	tally    tally           // of names
 
 	due    map[string]struct{} // may have changed
 	answer bool                // a request waits for an answer, changed or not
@@ -50,7 +51,7 @@ func (f *full) request(r Request, first bool) error {
 		f.legacy = f.legacy && len(r.Subscribe) == 0
 	}
 	shrunk := f.setWildcard(all || f.legacy)
-	if f.same(r.Subscribe, all) {
+	if f.tally.lists(r.Subscribe, true) { // as in an ACK
 		if shrunk {
 			f.forget()
 		}
@@ -62,12 +63,10 @@ func (f *full) request(r Request, first bool) error {
 			want[name] = struct{}{}
 		}
 	}
-	if len(want) > MaxNames {
-		return tooManyNames(f.typ)
-	}
 	for name := range f.names {
 		if _, ok := want[name]; !ok {
 			delete(f.names, name)
+			f.tally.drop(name)
 			f.src.Unsubscribe(f.typ, name)
 			shrunk = true
 		}
@@ -78,26 +77,15 @@ func (f *full) request(r Request, first bool) error {
 	for name := range want {
 		if _, ok := f.names[name]; !ok {
 			f.names[name] = false
+			f.tally.add(name)
+			if err := f.tally.check(f.typ); err != nil {
+				return err
+			}
 			f.src.Subscribe(f.typ, name)
 			f.answer = true // xDS: even if the resource was sent already
 		}
 	}
 	return nil
-}
-
-// same reports whether the list says what is known; that is what an ACK does.
-func (f *full) same(list []string, all bool) bool {
-	known := 0
-	for _, name := range list {
-		if _, ok := f.names[name]; ok {
-			known++
-		}
-	}
-	if all {
-		known++
-		return known == len(list) && known == len(f.names)+1
-	}
-	return known == len(list) && known == len(f.names)
 }
 
 // setWildcard reports whether the subscription shrank.

@@ -11,6 +11,8 @@ import (
 	"polestar/xds/resource"
 )
 
+var zero = time.Unix(1, 0)
+
 // watched is a machine with a clock that ticks once per step.
 type watched struct {
 	t *testing.T
@@ -224,5 +226,52 @@ func TestHolders(t *testing.T) {
 	}
 	if got := d.server.Holders([]resource.Ref{{Type: resource.Cluster, Name: "nobody"}}); len(got) != 0 {
 		t.Errorf("holders of what nobody has: %+v", got)
+	}
+}
+
+func TestStatus(t *testing.T) {
+	w := newWorld()
+	w.put(resource.Cluster, "a", "1")
+	m := NewDelta(w, true)
+	if got := m.Status(); got != nil {
+		t.Errorf("before the first request: %+v", got)
+	}
+	request := func(r Request) {
+		t.Helper()
+		if _, err := m.Request(zero, r); err != nil {
+			t.Fatal(err)
+		}
+	}
+	request(Request{URL: resource.Cluster.URL(), Subscribe: []string{"*", "b"}})
+	m.Next(zero)
+	request(Request{URL: resource.Cluster.URL(), Nonce: "1"})
+	w.put(resource.Cluster, "a", "2")
+	m.Changed(w.take())
+	m.Next(zero.Add(1))
+	request(Request{URL: resource.Cluster.URL(), Nonce: "2", Refused: true, Reason: strings.Repeat("é", maxReason)})
+	got := m.Status()[0]
+	if len(got.Refused.Reason) > maxReason+2 || !strings.HasPrefix(got.Refused.Reason, "éé") {
+		t.Errorf("reason of %d bytes: %s", len(got.Refused.Reason), got.Refused.Reason)
+	}
+	got.Refused.Reason = ""
+	want := TypeStatus{
+		Type: resource.Cluster, Wildcard: true, Names: 1, Parked: 1,
+		Sent:    SentStatus{Revision: 2, Nonce: "2", At: zero.Add(1), Resources: 1},
+		Acked:   AckStatus{Revision: 1, At: zero},
+		Refused: NackStatus{Revision: 2, At: zero, Names: []string{"a"}, Count: 1},
+	}
+	if d := cmp.Diff(want, got); d != "" {
+		t.Error(d)
+	}
+	names := []NameStatus{
+		{
+			Type: resource.Cluster, Name: "a", Current: Form{"2", 2},
+			Sent: Delivery{Form{"2", 2}, zero.Add(1)}, Acked: Delivery{Form{"1", 1}, zero},
+			Refused: Refusal{Delivery{Form{"2", 2}, zero}, m.Status()[0].Refused.Reason},
+		},
+		{Type: resource.Cluster, Name: "b", Named: true},
+	}
+	if d := cmp.Diff(names, m.Names()); d != "" {
+		t.Error(d)
 	}
 }

@@ -17,7 +17,7 @@ type partial struct {
 	wildcard bool // delta
 
 	names  map[string]sub      // subscribed, or sent through the wildcard
-	named  int                 // those subscribed by name
+	tally  tally               // of those subscribed by name
 	due    map[string]reason   // to look at for the next response
 	gone   map[string]struct{} // delta: to be reported as removed
 	answer bool                // delta: a wildcard waits for its first response, even an empty one
@@ -77,13 +77,7 @@ func (p *partial) request(r Request, first bool) error {
 // replace makes the subscription equal to a SotW list, which can repeat names
 // and has no order.
 func (p *partial) replace(list []string) error {
-	known := 0
-	for _, name := range list {
-		if _, ok := p.names[name]; ok {
-			known++
-		}
-	}
-	if known == len(list) && known == len(p.names) {
+	if p.tally.lists(list, false) {
 		return nil // what each ACK says
 	}
 	want := make(map[string]struct{}, len(list))
@@ -109,10 +103,10 @@ func (p *partial) replace(list []string) error {
 func (p *partial) subscribe(name string) error {
 	s := p.names[name]
 	if !s.named {
-		if p.named >= MaxNames {
-			return tooManyNames(p.typ)
+		p.tally.add(name)
+		if err := p.tally.check(p.typ); err != nil {
+			return err
 		}
-		p.named++
 		p.src.Subscribe(p.typ, name)
 		s.named = true
 		p.names[name] = s
@@ -130,7 +124,7 @@ func (p *partial) unsubscribe(name string) {
 	if !ok || !s.named {
 		return
 	}
-	p.named--
+	p.tally.drop(name)
 	p.src.Unsubscribe(p.typ, name)
 	if p.wildcard {
 		// xDS: the client has dropped it and learns whether the wildcard keeps it.
@@ -277,7 +271,7 @@ func (p *partial) news() bool {
 }
 
 func (p *partial) describe(s *TypeStatus) {
-	s.Wildcard, s.Names = p.wildcard, p.named
+	s.Wildcard, s.Names = p.wildcard, p.tally.number
 }
 
 func (p *partial) holds(name string) NameStatus {

@@ -256,6 +256,29 @@ func TestS08NamesAreASet(t *testing.T) {
 	`)
 }
 
+func TestS08RepetitionDoesNotHideWhatIsGivenUp(t *testing.T) {
+	play(t, sotwGRPC, `
+		put eds a 1
+		put eds b 1
+		> eds a b
+		< eds #1 @2 a=1 b=1
+		> eds #1 a a       // as many names, and b is not one of them
+		put eds b 2
+		< nothing
+		> eds #1 a b
+		< eds #2 @3 b=2
+	`)
+	play(t, sotwGRPC, `
+		put cds a 1
+		put cds b 1
+		> cds a b
+		< cds #1 @2 a=1 b=1
+		> cds #1 a a
+		put cds b 2
+		< nothing
+	`)
+}
+
 func TestS10VersionGoesUpWithContent(t *testing.T) {
 	play(t, sotwEnvoy, `
 		put cds a 1
@@ -291,296 +314,7 @@ func TestS11RepeatedEndpointRequestOfAWarmingCluster(t *testing.T) {
 	`)
 }
 
-func TestW01EndpointsFollowTheirCluster(t *testing.T) {
-	for kind, name := range map[string][2]string{sotwEnvoy: {"a", "a"}, deltaEnvoy: {"+a", ""}} {
-		play(t, kind, `
-			put cds a 1
-			put eds a 1
-			> cds
-			< cds #1 @1 a=1
-			> eds `+name[0]+`
-			< eds #2 @2 a=1
-			> eds #2 `+name[1]+`
-			put cds a 2
-			< nothing          // one response of clusters at a time
-			> cds #1
-			< cds #3 @3 a=2
-			< eds #4 @2 a=1    // right behind it, unchanged, the cluster not accepted yet (W-02)
-			> eds #4 `+name[1]+`
-			> cds #3
-			< nothing
-		`)
-	}
-}
-
-func TestW03NewClusterWithKnownEndpoints(t *testing.T) {
-	play(t, sotwEnvoy, `
-		put eds a 1
-		> eds a
-		< eds #1 @1 a=1
-		> eds #1 a
-		> cds
-		< cds #2 @1
-		> cds #2
-		put cds a 1
-		< cds #3 @2 a=1
-		< eds #4 @1 a=1
-	`)
-}
-
-func TestW02EndpointsDoNotWaitForClusters(t *testing.T) {
-	play(t, sotwEnvoy, `
-		put cds a 1
-		put eds a 1
-		> cds
-		< cds #1 @1 a=1
-		> eds a
-		< eds #2 @2 a=1
-		> eds #2 a
-		put eds a 2
-		< eds #3 @3 a=2
-		> eds #3 a
-		put eds a 3
-		< eds #4 @4 a=3
-	`)
-}
-
-func TestW02RoutesDoNotWaitForClustersThatTheClientHas(t *testing.T) {
-	play(t, sotwEnvoy, `
-		put cds a 1
-		put rds r 1
-		> cds
-		< cds #1 @1 a=1
-		> rds r
-		< rds #2 @2 r=1
-		> rds #2 r
-		put cds a 2
-		put rds r 2
-		< rds #3 @4 r=2
-	`)
-}
-
-func TestOrderRoutesWaitForNewClusters(t *testing.T) {
-	play(t, sotwEnvoy, `
-		put cds a 1
-		put lds l 1
-		put rds r 1
-		> cds
-		< cds #1 @1 a=1
-		> lds
-		< lds #2 @2 l=1
-		> lds #2
-		> rds r
-		< rds #3 @3 r=1
-		> rds #3 r
-		put cds b 1
-		put lds l 2
-		put rds r 2
-		< nothing          // b waits behind #1
-		wait 4s
-		< nothing
-		> cds #1
-		< cds #4 @4 a=1 b=1
-		< lds #5 @5 l=2
-		< rds #6 @6 r=2
-		> lds #5
-		> rds #6 r
-		put cds c 1
-		put rds r 3
-		< nothing
-		wait 5s            // a client that does not answer is not cut off
-		< rds #7 @8 r=3
-	`)
-}
-
-func TestOrderOfOneChange(t *testing.T) {
-	play(t, sotwEnvoy, `
-		put rds r 1
-		put lds l 1
-		put eds a 1
-		put cds a 1
-		> rds r
-		> lds
-		> eds a
-		> cds
-		< cds #1 @4 a=1
-		< eds #2 @3 a=1
-		< lds #3 @2 l=1
-		< rds #4 @1 r=1
-	`)
-}
-
-func TestOrderClustersGoAfterTheirRoutes(t *testing.T) {
-	play(t, sotwEnvoy, `
-		put cds a 1
-		put cds b 1
-		put rds r 1
-		> cds
-		< cds #1 @2 a=1 b=1
-		> cds #1
-		> rds r
-		< rds #2 @3 r=1
-		> rds #2 r
-		del cds b
-		put rds r 2
-		< rds #3 @5 r=2
-		< cds #4 @5 a=1
-		> cds #4
-		> rds #3 r
-		del cds a
-		put cds c 1
-		put rds r 3
-		< cds #5 @7 a=1 c=1 // a stays until the route has changed
-		< rds #6 @8 r=3
-		< nothing
-		> cds #5
-		< cds #7 @8 c=1
-	`)
-}
-
-func TestOrderRemovalDoesNotWaitForEver(t *testing.T) {
-	play(t, sotwEnvoy, `
-		put cds a 1
-		put rds r 1
-		> cds
-		< cds #1 @1 a=1
-		> cds #1
-		> rds r
-		< rds #2 @2 r=1
-		del cds a
-		put rds r 2
-		< nothing          // the route waits for the answer to #2
-		wait 5s
-		< cds #3 @4
-	`)
-}
-
-func TestW10OnlyClustersAndListenersHaveAWildcard(t *testing.T) {
-	play(t, sotwEnvoy, `
-		put eds a 1
-		put rds a 1
-		> eds
-		> rds
-		< nothing
-		> eds *
-		< eds #1 @2 ?*
-	`)
-}
-
-func TestW11LegacyWildcardEndsWithTheFirstName(t *testing.T) {
-	play(t, sotwEnvoy, `
-		put cds a 1
-		put cds b 1
-		> cds
-		< cds #1 @2 a=1 b=1
-		> cds #1
-		> cds #1 b
-		< cds #2 @2 b=1    // a name, sent unasked before, is answered (S-06)
-		> cds #2 b
-		put cds a 2
-		< nothing
-		put cds b 2
-		< cds #3 @4 b=2
-		> cds #3
-		put cds b 3        // no names mean nothing now
-		< nothing
-	`)
-	play(t, sotwEnvoy, `
-		put cds a 1
-		> cds
-		< cds #1 @1 a=1
-		> cds #1 *
-		< nothing
-		put cds a 2
-		< cds #2 @2 a=2
-		> cds #2
-		put cds a 3
-		< nothing
-	`)
-}
-
-func TestW12NamesBesideTheWildcard(t *testing.T) {
-	play(t, sotwEnvoy, `
-		put cds a 1
-		put cds b 1
-		> cds * b c
-		< cds #1 @2 a=1 b=1 ?c
-		> cds #1 * b c
-		put cds c 1
-		< cds #2 @3 a=1 b=1 c=1
-	`)
-}
-
-func TestW13EmptyWildcardIsAnswered(t *testing.T) {
-	play(t, sotwEnvoy, `
-		> cds
-		< cds #1 @0
-		> cds #1
-		< nothing
-	`)
-}
-
-func TestW14NoLegacyWildcardForGRPC(t *testing.T) {
-	play(t, sotwGRPC, `
-		put cds a 1
-		> cds
-		< nothing
-		put cds a 2
-		< nothing
-	`)
-}
-
-func TestN03MissingNamesAreToldOnce(t *testing.T) {
-	play(t, sotwGRPC, `
-		put lds a 1
-		> lds a b
-		< lds #1 @1 a=1 ?b
-		> lds #1 a b
-		put lds a 2
-		< lds #2 @2 a=2
-		> lds #2 a b c
-		< lds #3 @2 a=2 ?c
-		> rds x
-		< rds #4 @2 ?x
-		> rds #4 x y
-		< rds #5 @2 ?y
-	`)
-}
-
-func TestN05NameSpringsIntoExistence(t *testing.T) {
-	play(t, sotwGRPC, `
-		> lds a
-		< lds #1 @0 ?a
-		> lds #1 a
-		> rds a
-		< rds #2 @0 ?a
-		> rds #2 a
-		put lds a 1
-		put rds a 1
-		< lds #3 @1 a=1
-		< rds #4 @2 a=1
-	`)
-}
-
-func TestG25OneInFlightAndChangesCoalesce(t *testing.T) {
-	play(t, sotwEnvoy, `
-		put eds a 1
-		> eds a
-		< eds #1 @1 a=1
-		put eds a 2
-		put eds a 3
-		put eds a 4
-		< nothing
-		> eds #1 a
-		< eds #2 @4 a=4
-		> eds #2 a
-		put eds a 5
-		put eds a 4
-		< nothing          // as the client has it
-	`)
-}
-
-func TestRefusedFirstFormLeavesNoOlderOne(t *testing.T) {
+func TestS05RefusedFirstFormLeavesNoOlderOne(t *testing.T) {
 	play(t, sotwGRPC, `
 		put lds a 1
 		> lds a            // the client has an older form, of an earlier stream
