@@ -152,16 +152,26 @@ func (p *Pipeline) refresh(changed map[naming.ServiceKey]bool) {
 
 // namedOtherwise lists the watched listeners that stand for a changed service
 // under a name that is not one of its canonical ones (a port at the end, dots
-// on both sides). Services appear and disappear rarely, and only names that
-// gRPC clients hold are looked at.
+// on both sides). It costs a look-up per listener that gRPC clients hold,
+// whatever those are called.
 func (p *Pipeline) namedOtherwise(changed map[naming.ServiceKey]bool) []resource.Ref {
+	targets := map[string]struct{}{}
+	for key, membership := range changed {
+		if !membership {
+			continue
+		}
+		for _, name := range resource.Targets(key) {
+			targets[name] = struct{}{}
+		}
+	}
 	var out []resource.Ref
 	for _, name := range p.cache.Names(resource.Listener) {
-		for _, key := range resource.ServicesOf(name) {
-			if changed[key] {
-				out = append(out, resource.Ref{Type: resource.Listener, Name: name})
-				break
-			}
+		_, stands := targets[name]
+		if !stands {
+			_, stands = targets[resource.WithoutPort(name)]
+		}
+		if stands {
+			out = append(out, resource.Ref{Type: resource.Listener, Name: name})
 		}
 	}
 	return out

@@ -98,7 +98,7 @@ func Names(w naming.World, t Type, s Scope) []string {
 // Affected lists the resources, in all scopes, that may differ after a change
 // of a service. membership: the service appeared, disappeared or changed
 // itself, else only its instances did. Listeners that name the service in
-// another form than its two canonical ones are not listed: see [ServicesOf].
+// another form than its two canonical ones are not listed: see [Targets].
 func Affected(key naming.ServiceKey, membership bool) []Ref {
 	name := ClusterName(key)
 	if !membership {

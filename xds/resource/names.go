@@ -2,7 +2,6 @@ package resource
 
 import (
 	"cmp"
-	"slices"
 	"strings"
 
 	"polestar/naming"
@@ -68,11 +67,21 @@ func compareAge(a, b *naming.ServiceState) int {
 // slash of the namespace escaped, and a port.
 const maxTarget = len(escapedSlash)*naming.MaxNamespace + 1 + naming.MaxService + len(":65535")
 
-// ServicesOf lists the services that a gRPC target may stand for.
-//
-// Whoever caches listeners by name rebuilds a name when one of these services
-// appears or disappears; [Affected] cannot list all names of a service.
-func ServicesOf(name string) []naming.ServiceKey { return slices.Concat(meanings(name)...) }
+// Targets lists, without ports, the names that a gRPC target of a service can
+// have. [Affected] has no others, since ports make them countless: whoever
+// caches listeners by name compares their names, with and [WithoutPort], with
+// these when a service appears or disappears.
+func Targets(key naming.ServiceKey) []string {
+	return []string{ClusterName(key), key.Namespace + "/" + key.Name, key.Name + "." + key.Namespace}
+}
+
+// WithoutPort is a gRPC target without a port at its end, or the target itself.
+func WithoutPort(target string) string {
+	if at := strings.LastIndexByte(target, ':'); at > 0 && isPort(target[at+1:]) {
+		return target[:at]
+	}
+	return target
+}
 
 // meanings lists what a gRPC target may stand for, in groups, best first: the
 // name of a cluster; any cut into namespace/service or service.namespace, since
@@ -82,8 +91,8 @@ func meanings(name string) [][]naming.ServiceKey {
 		return nil
 	}
 	out := portless(nil, name)
-	if at := strings.LastIndexByte(name, ':'); at > 0 && isPort(name[at+1:]) {
-		out = portless(out, name[:at])
+	if host := WithoutPort(name); host != name {
+		out = portless(out, host)
 	}
 	return out
 }

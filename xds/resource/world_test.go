@@ -76,7 +76,7 @@ func acceptable(r *rapid.T) {
 				if l := same(r, w, again, Key{Listener, Scope{Client: GRPC}, ref.Name}); l == nil || l.(*listenerv3.Listener).GetName() != ref.Name {
 					r.Fatalf("%q: %v", ref.Name, l)
 				}
-				if !slices.Contains(ServicesOf(ref.Name), st.Service.Key) || !slices.Contains(ServicesOf(ref.Name+":80"), st.Service.Key) {
+				if !slices.Contains(Targets(st.Service.Key), ref.Name) {
 					r.Fatalf("%q does not depend on %v", ref.Name, st.Service.Key)
 				}
 			}
@@ -165,19 +165,27 @@ func routable(r *rapid.T, w, again naming.World, own string) {
 	}
 }
 
+// standsFor reports whether a listener's name can mean a service.
+func standsFor(name string, key naming.ServiceKey) bool {
+	return slices.Contains(Targets(key), name) || slices.Contains(Targets(key), WithoutPort(name))
+}
+
 // FuzzNames holds the parsers of names that clients send to their bounds.
 func FuzzNames(f *testing.F) {
 	for _, s := range []string{"", "/", ".", ":", "a/b", "a.b:80", "x%2Fy/z", "a.b:99999", "a%2F/b", "%2F/", "a/b/c.d.e:1"} {
 		f.Add(s)
 	}
 	f.Fuzz(func(t *testing.T, name string) {
-		keys := ServicesOf(name)
+		keys := slices.Concat(meanings(name)...)
 		if len(keys) > 4*(naming.MaxNamespace+1)+2 {
 			t.Fatalf("%q: %d services", name, len(keys))
 		}
 		for _, k := range keys {
 			if k.Namespace == "" || k.Name == "" {
 				t.Fatalf("%q: %q", name, k)
+			}
+			if !strings.Contains(k.String(), "%") && !standsFor(name, k) { // no service has one
+				t.Fatalf("%q means %q, whose targets are %q", name, k, Targets(k))
 			}
 		}
 		if key, ok := clusterKey(name); ok && !strings.Contains(key.Namespace, "%") && strings.Count(name, "%") == strings.Count(name, "%2F") &&
@@ -219,7 +227,7 @@ func TestAffectedIsEverything(t *testing.T) {
 			b, _, _ := Build(after, key)
 			differs := (a == nil) != (b == nil) || a != nil && a.Version != b.Version
 			told := affected[Ref{key.Type, key.Name}] ||
-				membership && key.Type == Listener && slices.Contains(ServicesOf(key.Name), victim.Service)
+				membership && key.Type == Listener && standsFor(key.Name, victim.Service)
 			if differs && !told {
 				r.Fatalf("%s %q changed with %v, and nobody is told", key.Type, key.Name, victim.Service)
 			}
