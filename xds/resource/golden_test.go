@@ -140,7 +140,7 @@ func TestGolden(t *testing.T) {
 					t.Fatal(err)
 				}
 			}
-			want, err := os.ReadFile(out) //nolint:gosec // a test file
+			want, err := os.ReadFile(out)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -153,7 +153,7 @@ func TestGolden(t *testing.T) {
 
 func runGolden(t *testing.T, file string) []byte {
 	t.Helper()
-	raw, err := os.ReadFile(file) //nolint:gosec // a test file
+	raw, err := os.ReadFile(file)
 	if err != nil {
 		t.Fatal(err)
 	}
