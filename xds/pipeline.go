@@ -36,6 +36,7 @@ type Pipeline struct {
 	sub       *registry.Subscription // nil while the pipeline does not run
 	busy      bool                   // something taken is not in the cache yet
 	refreshed naming.Revision
+	advanced  chan struct{} // closed at the next progress; nil while nobody waits
 }
 
 // New makes a pipeline with an empty cache; nothing happens before
@@ -67,6 +68,30 @@ func (p *Pipeline) Refreshed() uint64 {
 		}
 	}
 	return uint64(p.refreshed)
+}
+
+// Await returns when [Pipeline.Refreshed] has reached a revision, with nil, or
+// when ctx ends, with its error.
+func (p *Pipeline) Await(ctx context.Context, rev uint64) error {
+	if err := p.Registry.Await(ctx, naming.Revision(rev)); err != nil {
+		return err
+	}
+	for {
+		p.progress.Lock()
+		if p.advanced == nil {
+			p.advanced = make(chan struct{})
+		}
+		advanced := p.advanced
+		p.progress.Unlock()
+		if p.Refreshed() >= rev {
+			return nil
+		}
+		select {
+		case <-advanced:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
 }
 
 // maxRest bounds how long the pipeline rests after a rebuild.
@@ -104,6 +129,15 @@ func (p *Pipeline) follow(sub *registry.Subscription) {
 	p.progress.Lock()
 	defer p.progress.Unlock()
 	p.sub = sub
+	p.tell()
+}
+
+// tell wakes those who wait for progress. p.progress is held.
+func (p *Pipeline) tell() {
+	if p.advanced != nil {
+		close(p.advanced)
+		p.advanced = nil
+	}
 }
 
 // advance takes what changed and puts it into the cache.
@@ -122,6 +156,7 @@ func (p *Pipeline) advance(sub *registry.Subscription) {
 	if settled {
 		p.refreshed = revision
 	}
+	p.tell()
 }
 
 // refresh rebuilds what the changed services can have touched.

@@ -100,8 +100,6 @@ func (l *Loader) Publish(head naming.Revision) error {
 		dirty[st.Service.Key] = true
 	}
 	r.current.Store(l.next)
-	for s := range r.subs {
-		s.mark(dirty)
-	}
+	r.published(dirty)
 	return nil
 }

@@ -18,6 +18,7 @@ type Registry struct {
 
 	mu   sync.Mutex // held while a commit is applied; readers never take it
 	subs map[*Subscription]struct{}
+	next chan struct{} // closed when the next revision is visible; nil while nobody waits
 }
 
 // New makes an empty registry at revision 0.
@@ -56,9 +57,7 @@ func (r *Registry) Apply(c naming.Commit) error {
 	}
 	dirty := e.finish(c.Revision)
 	r.current.Store(e.next)
-	for s := range r.subs {
-		s.mark(dirty)
-	}
+	r.published(dirty)
 	return nil
 }
 
