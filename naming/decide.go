@@ -2,10 +2,11 @@ package naming
 
 import (
 	"bytes"
+	"cmp"
 	"slices"
 )
 
-func refuse(err *Error) Result { return Result{Err: err} }
+func refuse(err error) Result { return Result{Err: err} }
 
 func (w *Register) decide(v *overlay) (Result, error) {
 	want := w.Instance
@@ -104,6 +105,19 @@ func foreign(i *Instance, want ServiceKey) *Error {
 	return Errorf(Conflict, FieldID, "id: %q belongs to another instance", i.ID)
 }
 
+// stale refuses a write that was meant for another revision of its object.
+func stale(o Object, want Revision) *Error {
+	if now := o.ObjectRevision(); want != 0 && now != want {
+		return Errorf(Conflict, FieldRevision, "the %s is at revision %d, not %d: it changed meanwhile", o.ObjectKind(), now, want)
+	}
+	return nil
+}
+
+// vanished refuses a write that was meant for an object which is not there.
+func vanished(k Kind, name string, want Revision) *Error {
+	return Errorf(Conflict, FieldRevision, "%s %q does not exist, so it is not at revision %d", k, name, want)
+}
+
 func (w *Deregister) decide(v *overlay) (Result, error) {
 	before, err := v.instance(w.ID)
 	switch {
@@ -112,7 +126,7 @@ func (w *Deregister) decide(v *overlay) (Result, error) {
 	case before == nil:
 		return v.absent(KindInstance, w.ID), nil
 	}
-	if err := foreign(before, w.Service); err != nil {
+	if err := cmp.Or(foreign(before, w.Service), stale(before, w.If)); err != nil {
 		return refuse(err), nil
 	}
 	c := Change{Actor: w.Actor, Cause: w.Cause, Reason: w.Reason}
@@ -151,11 +165,16 @@ func (w *Modify) decide(v *overlay) (Result, error) {
 	if before == nil {
 		return w.decideAbsent(v)
 	}
-	if err := foreign(before, w.Service); err != nil {
+	if err := cmp.Or(foreign(before, w.Service), stale(before, w.If)); err != nil {
 		return refuse(err), nil
 	}
 	after := *before
 	w.Set.rest(&after)
+	if !slices.Equal(before.Metadata, after.Metadata) {
+		if err := checkMetadataOf(&after); err != nil {
+			return refuse(err), nil
+		}
+	}
 	after.settle(before.Own(), w.operator(before.Operator, v.now))
 	return v.putInstance(before, &after, Change{Actor: w.Actor, Cause: CauseOperator, Reason: w.Reason}), nil
 }
@@ -221,8 +240,11 @@ func (s *Setting) rest(i *Instance) {
 	put(&i.LogicSet, s.LogicSet)
 	put(&i.Priority, s.Priority)
 	put(&i.TTL, s.TTL)
-	put(&i.Location, s.Location)
+	put(&i.Location.Region, s.Region)
+	put(&i.Location.Zone, s.Zone)
+	put(&i.Location.Campus, s.Campus)
 	put(&i.Metadata, s.Metadata)
+	i.Metadata = s.Patch.apply(i.Metadata)
 }
 
 func put[T any](at, value *T) {

@@ -2,6 +2,8 @@ package naming_test
 
 import (
 	"context"
+	"maps"
+	"slices"
 	"testing"
 
 	"polestar/naming"
@@ -147,6 +149,19 @@ type lookup struct {
 }
 
 func (l lookup) Instance(id string) *naming.Instance { return l.shelf.instances[id] }
+
+func (l lookup) Service(key naming.ServiceKey) *naming.ServiceState {
+	st := &naming.ServiceState{Service: l.shelf.services[key]}
+	for _, id := range slices.Sorted(maps.Keys(l.shelf.instances)) {
+		if i := l.shelf.instances[id]; i.Service == key {
+			st.Instances = append(st.Instances, i)
+		}
+	}
+	if st.Service == nil {
+		return nil
+	}
+	return st
+}
 
 // beats notes whose lease was renewed; only the ids in it have one.
 type beats map[string]int

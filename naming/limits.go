@@ -20,7 +20,8 @@ const (
 	MaxTTL           = 3600 // seconds
 	MaxClientID      = 128
 	MaxClientVersion = 32
-	MaxReason        = 512 // of an operator
+	MaxReason        = 512  // of an operator
+	MaxModifyAll     = 1000 // instances changed at once
 	MaxPorts         = 8192
 	MaxBusiness      = 64
 	MaxDepartment    = 1024

@@ -19,6 +19,7 @@ type PutNamespace struct {
 	Comment         *string
 	Owner           *string
 	ServiceExportTo *[]string // sorted
+	If              Revision  // that it must have; 0: any
 	Actor           Actor
 	Reason          string
 }
@@ -26,6 +27,7 @@ type PutNamespace struct {
 // DeleteNamespace removes a namespace without services.
 type DeleteNamespace struct {
 	Name   string
+	If     Revision // that it must have; 0: any
 	Actor  Actor
 	Cause  Cause
 	Reason string
@@ -37,6 +39,7 @@ type PutService struct {
 	Key        ServiceKey
 	Mode       Mode
 	Metadata   *Metadata
+	Patch      Patch // of the metadata, after Metadata
 	Ports      *string
 	Business   *string
 	Department *string
@@ -44,6 +47,7 @@ type PutService struct {
 	Owner      *string
 	Cmdb       *[3]string
 	ExportTo   *[]string // sorted
+	If         Revision  // that it must have itself; 0: any
 	// AutoCreate allows a missing namespace to be created.
 	AutoCreate bool
 	Actor      Actor
@@ -57,6 +61,7 @@ type PutAlias struct {
 	Mode       Mode
 	Comment    *string
 	Owner      *string
+	If         Revision // that it must have; 0: any
 	AutoCreate bool
 	Actor      Actor
 	Reason     string
@@ -66,8 +71,9 @@ type PutAlias struct {
 // contracts; or an alias.
 type DeleteService struct {
 	Key    ServiceKey
-	Alias  bool // remove an alias, and nothing else; false: a service, and no alias
-	Auto   bool // only while nobody touched what a first registration created
+	Alias  bool     // remove an alias, and nothing else; false: a service, and no alias
+	Auto   bool     // only while nobody touched what a first registration created
+	If     Revision // that it must have itself; 0: any
 	Actor  Actor
 	Cause  Cause
 	Reason string
@@ -103,6 +109,13 @@ func (w *PutNamespace) decide(v *overlay) (Result, error) {
 		return refuse(Errorf(NotFound, FieldNamespace, "namespace %q does not exist", w.Name)), nil
 	case before != nil && w.Mode == Create:
 		return refuse(Errorf(Exists, FieldNamespace, "namespace %q exists", w.Name)), nil
+	case before == nil && w.If != 0:
+		return refuse(vanished(KindNamespace, w.Name, w.If)), nil
+	}
+	if before != nil {
+		if err := stale(before, w.If); err != nil {
+			return refuse(err), nil
+		}
 	}
 	after := &Namespace{Name: w.Name, Owner: ownerOf(w.Actor), Created: v.now}
 	if before != nil {
@@ -136,6 +149,9 @@ func (w *DeleteNamespace) decide(v *overlay) (Result, error) {
 	case before == nil:
 		return v.absent(KindNamespace, w.Name), nil
 	}
+	if err := stale(before, w.If); err != nil {
+		return refuse(err), nil
+	}
 	used, err := v.hasService(w.Name)
 	switch {
 	case err != nil:
@@ -149,7 +165,7 @@ func (w *DeleteNamespace) decide(v *overlay) (Result, error) {
 
 // prepare returns the service before and as it would be if nothing were set;
 // before is nil when there is none. A refusal is in the result.
-func (o *overlay) prepare(key ServiceKey, mode Mode, autoCreate bool, c Change) (before, after *Service, r Result, err error) {
+func (o *overlay) prepare(key ServiceKey, mode Mode, want Revision, autoCreate bool, c Change) (before, after *Service, r Result, err error) {
 	before, err = o.service(key)
 	switch {
 	case err != nil:
@@ -158,7 +174,12 @@ func (o *overlay) prepare(key ServiceKey, mode Mode, autoCreate bool, c Change) 
 		return nil, nil, refuse(Errorf(NotFound, FieldService, "service %q does not exist", key)), nil
 	case before != nil && mode == Create:
 		return nil, nil, refuse(Errorf(Exists, FieldService, "service %q exists", key)), nil
+	case before == nil && want != 0:
+		return nil, nil, refuse(vanished(KindService, key.String(), want)), nil
 	case before != nil:
+		if err := stale(before, want); err != nil {
+			return nil, nil, refuse(err), nil
+		}
 		copied := *before
 		return before, &copied, Result{}, nil
 	}
@@ -192,7 +213,7 @@ func (o *overlay) putService(before, after *Service, c Change) Result {
 
 func (w *PutService) decide(v *overlay) (Result, error) {
 	c := Change{Actor: w.Actor, Cause: CauseOperator, Reason: w.Reason}
-	before, after, r, err := v.prepare(w.Key, w.Mode, w.AutoCreate, c)
+	before, after, r, err := v.prepare(w.Key, w.Mode, w.If, w.AutoCreate, c)
 	if err != nil || r.Err != nil {
 		return r, err
 	}
@@ -200,6 +221,12 @@ func (w *PutService) decide(v *overlay) (Result, error) {
 		return refuse(Errorf(Conflict, FieldAliasFor, "service %q is an alias for %q", w.Key, before.AliasFor)), nil
 	}
 	put(&after.Metadata, w.Metadata)
+	after.Metadata = w.Patch.apply(after.Metadata)
+	if before == nil || !slices.Equal(before.Metadata, after.Metadata) {
+		if err := checkServiceMetadata(after.Metadata); err != nil {
+			return refuse(err), nil
+		}
+	}
 	put(&after.Ports, w.Ports)
 	put(&after.Business, w.Business)
 	put(&after.Department, w.Department)
@@ -222,7 +249,7 @@ func (w *PutAlias) decide(v *overlay) (Result, error) {
 		return refuse(Errorf(Conflict, FieldAliasOfAlias, "service %q is an alias itself", w.For)), nil
 	}
 	c := Change{Actor: w.Actor, Cause: CauseOperator, Reason: w.Reason}
-	before, after, r, err := v.prepare(w.Key, w.Mode, w.AutoCreate, c)
+	before, after, r, err := v.prepare(w.Key, w.Mode, w.If, w.AutoCreate, c)
 	if err != nil || r.Err != nil {
 		return r, err
 	}
@@ -253,7 +280,11 @@ func (w *DeleteService) decide(v *overlay) (Result, error) {
 		return refuse(Errorf(Conflict, FieldAliasFor, "service %q is an alias for %q", w.Key, before.AliasFor)), nil
 	case !before.IsAlias() && w.Alias:
 		return refuse(Errorf(NotFound, FieldAlias, "alias %q does not exist; a service has that name", w.Key)), nil
-	case w.Auto && !before.Auto:
+	}
+	if err := stale(before, w.If); err != nil {
+		return refuse(err), nil
+	}
+	if w.Auto && !before.Auto {
 		return Result{Outcome: Unchanged, Service: before}, nil
 	}
 	used, err := v.usageOf(w.Key)

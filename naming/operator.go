@@ -34,7 +34,14 @@ func (w *Modify) validate() error {
 		field string
 		value *string
 		most  int
-	}{{FieldProtocol, w.Set.Protocol, MaxProtocol}, {FieldVersion, w.Set.Version, MaxVersion}, {FieldLogicSet, w.Set.LogicSet, MaxLogicSet}} {
+	}{
+		{FieldProtocol, w.Set.Protocol, MaxProtocol},
+		{FieldVersion, w.Set.Version, MaxVersion},
+		{FieldLogicSet, w.Set.LogicSet, MaxLogicSet},
+		{FieldLocation + ".region", w.Set.Region, MaxLocation},
+		{FieldLocation + ".zone", w.Set.Zone, MaxLocation},
+		{FieldLocation + ".campus", w.Set.Campus, MaxLocation},
+	} {
 		if err := checkOptional(c.field, c.value, c.most); err != nil {
 			return err
 		}
@@ -45,15 +52,12 @@ func (w *Modify) validate() error {
 	if w.Set.TTL != nil && *w.Set.TTL > MaxTTL {
 		return Errorf(Invalid, FieldTTL, "%s: %d s is above %d s", FieldTTL, *w.Set.TTL, MaxTTL)
 	}
-	if w.Set.Location != nil {
-		if err := checkLocation(*w.Set.Location); err != nil {
+	if w.Set.Metadata != nil {
+		if err := checkMetadata(*w.Set.Metadata); err != nil {
 			return err
 		}
 	}
-	if w.Set.Metadata != nil {
-		return checkMetadata(*w.Set.Metadata)
-	}
-	return nil
+	return w.Set.Patch.check()
 }
 
 // Remove removes an instance on behalf of an operator or a clean-up job. The
@@ -87,12 +91,15 @@ func (r *Registrar) DeleteNamespace(ctx context.Context, w DeleteNamespace) (Res
 	if err := checkName(FieldNamespace, w.Name, MaxNamespace); err != nil {
 		return Result{}, err
 	}
+	if err := checkText(FieldReason, w.Reason, MaxReason); err != nil {
+		return Result{}, err
+	}
 	return r.do(ctx, &w)
 }
 
 // PutService creates or changes a service. Errors: Exists, NotFound, by the
 // mode; NotFound for a missing namespace unless it may be created; Conflict for
-// an alias.
+// an alias; Invalid for a wrong setting ([ParseSettings]) in new metadata.
 func (r *Registrar) PutService(ctx context.Context, w PutService) (Result, error) {
 	if err := checkServiceKey(w.Key); err != nil {
 		return Result{}, err
@@ -117,9 +124,12 @@ func (r *Registrar) PutService(ctx context.Context, w PutService) (Result, error
 		}
 	}
 	if w.Metadata != nil {
-		if err := checkMetadata(*w.Metadata); err != nil {
+		if err := checkServiceMetadata(*w.Metadata); err != nil {
 			return Result{}, err
 		}
+	}
+	if err := w.Patch.check(); err != nil {
+		return Result{}, err
 	}
 	var err error
 	if w.ExportTo, err = exportList(FieldExportTo, w.ExportTo); err != nil {
@@ -150,6 +160,9 @@ func (r *Registrar) PutAlias(ctx context.Context, w PutAlias) (Result, error) {
 // Absent. Error: Conflict while it has instances or aliases.
 func (r *Registrar) DeleteService(ctx context.Context, w DeleteService) (Result, error) {
 	if err := checkServiceKey(w.Key); err != nil {
+		return Result{}, err
+	}
+	if err := checkText(FieldReason, w.Reason, MaxReason); err != nil {
 		return Result{}, err
 	}
 	return r.do(ctx, &w)

@@ -282,6 +282,7 @@ func TestNeedsNamesAllThatIsRead(t *testing.T) {
 	for _, w := range []naming.Write{
 		put("a"), put("a", manual), gone("a"), &naming.SetHealth{ID: "a"}, &naming.Modify{ID: "a"}, &naming.PutClient{Client: naming.Client{ID: "c"}},
 		&naming.RemoveClient{ID: "c"}, &naming.PutNamespace{Name: "n"}, &naming.DeleteNamespace{Name: "n"}, &naming.DeleteService{Key: orders},
+		&naming.ModifyAll{IDs: []string{"a", "b"}}, &naming.DropOverride{ID: "a"},
 		&naming.PutService{Key: orders}, &naming.PutContract{Contract: naming.Contract{Service: orders}},
 	} {
 		seen := &spy{shelf: newShelf()}

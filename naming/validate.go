@@ -34,6 +34,7 @@ const (
 	FieldExportTo  = "export_to"
 	FieldContract  = "contract"
 	FieldStat      = "stat"
+	FieldRevision  = "revision" // of a Conflict: the object is of another one
 
 	// What a Conflict is about.
 	FieldInstances    = "instances" // the service still has some

@@ -37,6 +37,7 @@ type Result struct {
 	Outcome Outcome
 	// What was written, as it is now; of a deletion as it was.
 	Instance  *Instance
+	Instances []*Instance // of a [ModifyAll]: those that are registered
 	Client    *Client
 	Service   *Service
 	Namespace *Namespace
@@ -62,6 +63,7 @@ type Register struct {
 type Deregister struct {
 	ID      string
 	Service ServiceKey // whose instance it must be; zero: of any
+	If      Revision   // that it must have; 0: any
 	Actor   Actor
 	Cause   Cause
 	Reason  string
@@ -81,6 +83,7 @@ type SetHealth struct {
 type Modify struct {
 	ID      string
 	Service ServiceKey // whose instance it must be; zero: of any
+	If      Revision   // that it must have; 0: any
 	Set     Setting
 	Clear   Clear
 	Actor   Actor
@@ -98,8 +101,11 @@ type Setting struct {
 	LogicSet *string
 	Priority *uint32
 	TTL      *uint32 // seconds, 0…3600; 0 ends the health check
-	Location *Location
+	Region   *string
+	Zone     *string
+	Campus   *string
 	Metadata *Metadata
+	Patch    Patch // of the metadata, after Metadata
 }
 
 // Clear names what goes back to the client's wish.

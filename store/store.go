@@ -40,6 +40,9 @@ type Feed interface {
 	// newest first, at most limit of them (1…10,000); before 0 means from the
 	// newest on. An empty list: the log has no more.
 	Before(ctx context.Context, before naming.Revision, limit int) ([]naming.Commit, error)
+	// Oldest returns the oldest revision that the log still has, 0 when it has
+	// none.
+	Oldest(ctx context.Context) (naming.Revision, error)
 }
 
 // Store is a whole backend.

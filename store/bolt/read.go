@@ -101,3 +101,14 @@ func (s *Store) Before(ctx context.Context, before naming.Revision, limit int) (
 	})
 	return out, err
 }
+
+// Oldest implements store.Feed.
+func (s *Store) Oldest(context.Context) (oldest naming.Revision, err error) {
+	err = s.db.View(func(tx *bolt.Tx) error {
+		if k, _ := tx.Bucket(bucketLog).Cursor().First(); k != nil {
+			oldest = naming.Revision(number(k))
+		}
+		return nil
+	})
+	return oldest, err
+}

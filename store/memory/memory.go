@@ -181,6 +181,16 @@ func (s *Store) Before(_ context.Context, before naming.Revision, limit int) (ou
 	return out, nil
 }
 
+// Oldest implements store.Feed.
+func (s *Store) Oldest(context.Context) (naming.Revision, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if len(s.log) == 0 {
+		return 0, nil
+	}
+	return s.log[0].Revision, nil
+}
+
 // Head implements store.Store.
 func (s *Store) Head(context.Context) (naming.Revision, error) {
 	s.mu.Lock()

@@ -302,6 +302,8 @@ func testManaged(t *testing.T, f *fixture) {
 		del, &naming.Deregister{ID: i.ID}, del, &naming.DeleteNamespace{Name: "ns"})
 	f.reopen()
 	check("still in use", []any{conflict(naming.FieldAliases), conflict(naming.FieldServices)}, del, &naming.DeleteNamespace{Name: "ns"})
+	check("of another revision", []any{conflict(naming.FieldRevision), naming.Unchanged},
+		&naming.DeleteService{Key: alias, Alias: true, If: 99}, &naming.PutAlias{Key: alias, For: i.Service, If: 1})
 	check("delete", []any{conflict(naming.FieldAliasFor), naming.Deleted, naming.Deleted, naming.Absent, naming.Deleted, naming.Deleted},
 		&naming.DeleteService{Key: alias}, &naming.DeleteService{Key: alias, Alias: true}, del, del,
 		&naming.DeleteNamespace{Name: "ns"}, &naming.DeleteNamespace{Name: "other"})
@@ -451,8 +453,16 @@ func testCompaction(t *testing.T, f *fixture) {
 	f.stop()
 	f.dir, f.bounds = t.TempDir(), store.LogBounds{MaxRevisions: 5, MaxBytes: 1 << 20}
 	f.start()
+	oldest := func(want naming.Revision) {
+		t.Helper()
+		if got, err := f.Oldest(t.Context()); err != nil || got != want {
+			t.Errorf("Oldest = %d, %v; want %d", got, err, want)
+		}
+	}
+	oldest(0)
 	for n := range 20 {
 		f.apply(register(Instance("svc", n)))
+		oldest(max(5, naming.Revision(n+1)) - 4)
 	}
 	if _, err := f.Since(t.Context(), 3, 100); !errors.Is(err, store.ErrCompacted) {
 		t.Errorf("err = %v, want ErrCompacted", err)
