@@ -50,7 +50,11 @@ func (s *Server) answer(ctx context.Context, req *service_manage.DiscoverRequest
 		Direction: req.GetDirection(),
 	}
 	key := keyOf(req)
-	if err := s.may(ctx, auth.Discover, key); err != nil {
+	err := s.allow(ctx, auth.Discover, key.Namespace, key.Name)
+	if err == nil {
+		err = s.ready()
+	}
+	if err != nil {
 		setError(out, err)
 		return out
 	}

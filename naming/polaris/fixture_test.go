@@ -98,14 +98,11 @@ func (g *guard) take() []question {
 // door is a running server with a real client.
 type door struct {
 	service_manage.PolarisGRPCClient
-	service_manage.PolarisServiceContractGRPCClient
 	backend *backend
-	// operator changes the world beside the door.
-	operator *naming.Registrar
-	guard    *guard
-	loading  atomic.Bool
-	conn     *grpc.ClientConn
-	server   *grpc.Server
+	guard   *guard
+	loading atomic.Bool
+	conn    *grpc.ClientConn
+	server  *grpc.Server
 }
 
 type option func(*setup)
@@ -125,18 +122,17 @@ func open(t testing.TB, options ...option) *door {
 		o(&s)
 	}
 	d := &door{backend: &backend{Registry: registry.New(), store: memory.New(store.DefaultLogBounds())}, guard: &guard{}}
-	d.operator = naming.NewRegistrar(naming.Config{AutoCreate: !s.noAuto}, naming.Deps{
+	var reg polaris.Registry = naming.NewRegistrar(naming.Config{AutoCreate: !s.noAuto}, naming.Deps{
 		Writer: d.backend, World: d.backend, Beats: d.backend, Locator: d.backend,
 	})
-	var reg polaris.Registry = d.operator
 	if s.registry != nil {
 		reg = s.registry(reg)
 	}
 	srv := grpc.NewServer()
-	polaris.New(polaris.Deps{
+	service_manage.RegisterPolarisGRPCServer(srv, polaris.New(polaris.Deps{
 		Registry: reg, World: d.backend, Auth: d.guard, Log: zaptest.NewLogger(t),
 		Ready: func() bool { return !d.loading.Load() },
-	}).Register(srv)
+	}))
 	lis := bufconn.Listen(1 << 20)
 	served := make(chan error, 1)
 	go func() { served <- srv.Serve(listener{lis, s.peer}) }()
@@ -148,8 +144,7 @@ func open(t testing.TB, options ...option) *door {
 	if err != nil {
 		t.Fatal(err)
 	}
-	d.PolarisGRPCClient, d.PolarisServiceContractGRPCClient = service_manage.NewPolarisGRPCClient(conn), service_manage.NewPolarisServiceContractGRPCClient(conn)
-	d.conn, d.server = conn, srv
+	d.PolarisGRPCClient, d.conn, d.server = service_manage.NewPolarisGRPCClient(conn), conn, srv
 	t.Cleanup(func() {
 		if err := conn.Close(); err != nil {
 			t.Error(err)
@@ -182,8 +177,6 @@ type conn struct {
 }
 
 func (c conn) RemoteAddr() net.Addr { return c.peer }
-
-func tcp(ip string) net.Addr { return &net.TCPAddr{IP: net.ParseIP(ip), Port: 4} }
 
 func str(s string) *wrapperspb.StringValue { return wrapperspb.String(s) }
 

@@ -38,7 +38,6 @@ type Delivery struct {
 type Refusal struct {
 	Delivery
 	Reason string // at most 512 bytes of what the client said
-	Final  bool   // it is not sent again on this stream; else it will be tried alone
 }
 
 // State says in one word how far a client is with a resource.
@@ -78,21 +77,30 @@ func (n NameStatus) State() State {
 
 // Has reports whether the client accepted all that changed in the resource up
 // to and including a revision, its disappearance too. A newer change that is
-// still on the way does not matter, unless what it replaces is older than the
-// revision: a form that comes back is not what the client has while it may
-// hold the one in between.
+// still on the way does not matter.
 func (n NameStatus) Has(revision uint64) bool {
-	if n.Acked.Version != "" && n.Acked.Revision >= revision {
+	switch {
+	case n.Current.Version == "":
+		return n.Acked.Version == ""
+	case n.Acked.Version == n.Current.Version:
 		return true
+	default:
+		return n.Acked.Version != "" && n.Acked.Revision >= revision
 	}
-	return n.Acked.Version == n.Current.Version && n.Sent.Version == n.Current.Version
 }
 
 // Names describes every name that the client subscribed to, that its wildcard
 // covers or that it was sent, sorted by type and name.
 func (m *Machine) Names() []NameStatus {
 	var out []NameStatus
-	m.each(func(n NameStatus) { out = append(out, n) })
+	for _, t := range resource.Types() {
+		names := m.channels[t].list()
+		slices.Sort(names)
+		for _, name := range slices.Compact(names) {
+			n, _ := m.Lookup(t, name)
+			out = append(out, n)
+		}
+	}
 	return out
 }
 
@@ -112,8 +120,7 @@ func (m *Machine) Lookup(t resource.Type, name string) (NameStatus, bool) {
 		}
 	}
 	if why, ok := f.quarantine.reasons[name]; ok {
-		_, final := f.quarantine.refused[form{name, why.version}]
-		n.Refused = Refusal{why.status(), why.reason, final}
+		n.Refused = Refusal{why.status(), why.reason}
 	}
 	return n, n.Named || n.Current.Version != "" || n.Sent.Version != "" || n.Acked.Version != ""
 }
