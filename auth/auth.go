@@ -12,6 +12,7 @@ const (
 	Heartbeat  Action = "heartbeat"
 	Discover   Action = "discover"
 	Report     Action = "report"
+	Contract   Action = "contract"  // report the contract of a service
 	Subscribe  Action = "subscribe" // follow resources over xDS
 )
 

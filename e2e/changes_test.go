@@ -43,6 +43,7 @@ func TestChangesCostNoRequest(t *testing.T) {
 		{"weight 0", x.zero},
 		{"beats stop and come back", x.lateBeats},
 		{"a backend is removed and returns", x.removed},
+		{"what no client takes is registered", x.poisoned},
 		{"backends are restarted in turn", x.rolling},
 		{"the server is away", x.away},
 		{"the server is killed", x.killed},

@@ -16,7 +16,12 @@ import (
 	"polestar/e2e/harness"
 )
 
-const clusterType = "type.googleapis.com/envoy.config.cluster.v3.Cluster"
+const (
+	clusterType  = "type.googleapis.com/envoy.config.cluster.v3.Cluster"
+	endpointType = "type.googleapis.com/envoy.config.endpoint.v3.ClusterLoadAssignment"
+	listenerType = "type.googleapis.com/envoy.config.listener.v3.Listener"
+	routeType    = "type.googleapis.com/envoy.config.route.v3.RouteConfiguration"
+)
 
 // TestStopWithOpenStreams: streams never end by themselves, so a stop has to
 // end them: exit status 0 in little more than the drain time, and each client
@@ -53,13 +58,14 @@ func TestStopWithOpenStreams(t *testing.T) {
 	}
 }
 
-func node(t *testing.T) *core.Node {
+// node is an Envoy's node for streams without an Envoy.
+func node(t *testing.T, id string) *core.Node {
 	t.Helper()
 	meta, err := structpb.NewStruct(map[string]any{"namespace": "default", "egress_address": "127.0.0.1:15001"})
 	if err != nil {
 		t.Fatal(err)
 	}
-	return &core.Node{Id: "test", Cluster: "default", Metadata: meta, UserAgentName: "envoy"}
+	return &core.Node{Id: id, Cluster: "default", Metadata: meta, UserAgentName: "envoy"}
 }
 
 // openSotW opens a stream, waits for its first answer, and returns how to wait
@@ -70,7 +76,7 @@ func openSotW(ctx context.Context, t *testing.T, cc *grpc.ClientConn) func() err
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := stream.Send(&discovery.DiscoveryRequest{Node: node(t), TypeUrl: clusterType}); err != nil {
+	if err := stream.Send(&discovery.DiscoveryRequest{Node: node(t, "test"), TypeUrl: clusterType}); err != nil {
 		t.Fatal(err)
 	}
 	if res, err := stream.Recv(); err != nil || len(res.GetResources()) == 0 {
@@ -85,7 +91,7 @@ func openDelta(ctx context.Context, t *testing.T, cc *grpc.ClientConn) func() er
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := stream.Send(&discovery.DeltaDiscoveryRequest{Node: node(t), TypeUrl: clusterType}); err != nil {
+	if err := stream.Send(&discovery.DeltaDiscoveryRequest{Node: node(t, "test"), TypeUrl: clusterType}); err != nil {
 		t.Fatal(err)
 	}
 	if res, err := stream.Recv(); err != nil || len(res.GetResources()) == 0 {

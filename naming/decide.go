@@ -293,6 +293,8 @@ func (w *PutContract) decide(v *overlay) (Result, error) {
 		return Result{}, err
 	case svc == nil:
 		return refuse(Errorf(NotFound, FieldService, "service %q does not exist", w.Contract.Service)), nil
+	case svc.IsAlias():
+		return refuse(Errorf(Conflict, FieldAliasFor, "service %q is an alias for %q; report to that", w.Contract.Service, svc.AliasFor)), nil
 	}
 	after := w.Contract
 	before, err := v.contract(after.Service, after.ID())

@@ -6,7 +6,6 @@ import (
 	"sync/atomic"
 
 	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
-	"github.com/polarismesh/specification/source/go/api/v1/service_manage"
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
 	"go.uber.org/zap"
@@ -88,9 +87,9 @@ func (a *app) buildDoors() (err error) {
 	if a.polaris, err = grpcserver.New(a.cfg.Polaris, a.metrics, a.log); err != nil {
 		return err
 	}
-	service_manage.RegisterPolarisGRPCServer(a.polaris.GRPC(), polaris.New(polaris.Deps{
+	polaris.New(polaris.Deps{
 		Registry: registrar, World: a.registry, Auth: auth.Open{}, Log: a.log.Named("polaris"), Ready: a.loaded.Load,
-	}))
+	}).Register(a.polaris.GRPC())
 
 	a.ads, err = ads.New(ads.Deps{
 		Cache: a.pipeline.Cache(),

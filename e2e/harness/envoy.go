@@ -28,21 +28,31 @@ type Envoy struct {
 // prints, and waits until it has its listener. dir is for its files.
 func NewEnvoy(s *Server, dir string, delta bool) (*Envoy, error) {
 	egress, admin := FreeAddr(), FreeAddr()
-	config, err := Run("bootstrap", "envoy", "--xds-addr", s.XDS, "--namespace", "default", "--service", "client",
-		"--egress-address", egress, "--admin-address", admin, "--delta="+strconv.FormatBool(delta))
+	path, err := envoyConfig(s, dir, egress, admin, delta)
 	if err != nil {
-		return nil, err
-	}
-	path := filepath.Join(dir, "envoy.yaml")
-	if err := os.WriteFile(path, config, 0o600); err != nil {
 		return nil, err
 	}
 	return LaunchEnvoy(path, egress, admin)
 }
 
+func envoyConfig(s *Server, dir, egress, admin string, delta bool) (path string, err error) {
+	config, err := Run("bootstrap", "envoy", "--xds-addr", s.XDS, "--namespace", "default", "--service", "client",
+		"--egress-address", egress, "--admin-address", admin, "--delta="+strconv.FormatBool(delta))
+	if err != nil {
+		return "", err
+	}
+	path = filepath.Join(dir, "envoy.yaml")
+	return path, os.WriteFile(path, config, 0o600)
+}
+
 // LaunchEnvoy starts an Envoy with a config file that names these two
 // addresses, and waits until it has its listener.
 func LaunchEnvoy(path, egress, admin string) (*Envoy, error) {
+	return launchEnvoy(path, egress, admin, "listener_manager.total_listeners_active")
+}
+
+// launchEnvoy waits until a stat of the new Envoy is not 0.
+func launchEnvoy(path, egress, admin, stat string) (*Envoy, error) {
 	e := &Envoy{Egress: egress, Admin: admin, Log: &Log{}, exited: make(chan struct{})}
 	e.cmd = exec.Command(filepath.Join(Cache(), "venv", "bin", "envoy"), "-c", path, "--concurrency", "1", //nolint:gosec // installed by install.sh
 		"--use-dynamic-base-id", "--log-level", "warn", "--disable-hot-restart")
@@ -58,9 +68,9 @@ func LaunchEnvoy(path, egress, admin string) (*Envoy, error) {
 			return errors.New("envoy ended: " + e.Log.Tail())
 		default:
 		}
-		n, err := e.Stat("listener_manager.total_listeners_active")
+		n, err := e.Stat(stat)
 		if err == nil && n < 1 {
-			err = errors.New("envoy has no listener yet: " + e.Log.Tail())
+			err = fmt.Errorf("envoy's %s is 0: %s", stat, e.Log.Tail())
 		}
 		return err
 	})
@@ -69,6 +79,25 @@ func LaunchEnvoy(path, egress, admin string) (*Envoy, error) {
 		return nil, err
 	}
 	return e, nil
+}
+
+// StartRefusingEnvoy starts an Envoy that ends with the test, and waits until
+// it has refused its listener: its egress address is another machine's.
+func StartRefusingEnvoy(t testing.TB, s *Server, delta bool) *Envoy {
+	t.Helper()
+	const elsewhere = "192.0.2.1:15001" // RFC 5737: for documentation
+	admin := FreeAddr()
+	path, err := envoyConfig(s, t.TempDir(), elsewhere, admin, delta)
+	if err != nil {
+		t.Fatal(err)
+	}
+	e, err := launchEnvoy(path, elsewhere, admin, "listener_manager.lds.update_rejected")
+	if err != nil {
+		t.Fatal(err)
+	}
+	ShowOnFailure(t, "envoy that refuses", e.Log)
+	t.Cleanup(e.Stop)
+	return e
 }
 
 // StartEnvoy starts an Envoy that ends with the test. At the end it must not

@@ -2,6 +2,7 @@ package polaris_test
 
 import (
 	"errors"
+	"slices"
 	"strings"
 	"testing"
 
@@ -15,23 +16,32 @@ import (
 	"polestar/naming"
 )
 
-// methods walks v1.PolarisGRPC as the protocol describes it, so that a method
+// methods walks the services as the protocol describes them, so that a method
 // that is added one day is met here without being listed.
-func methods(t *testing.T) protoreflect.MethodDescriptors {
+func methods(t *testing.T) (all []protoreflect.MethodDescriptor) {
 	t.Helper()
-	d, err := protoregistry.GlobalFiles.FindDescriptorByName("v1.PolarisGRPC")
-	if err != nil {
-		t.Fatal(err)
+	for _, name := range services {
+		d, err := protoregistry.GlobalFiles.FindDescriptorByName(protoreflect.FullName(name))
+		if err != nil {
+			t.Fatal(err)
+		}
+		in := d.(protoreflect.ServiceDescriptor).Methods()
+		for n := range in.Len() {
+			all = append(all, in.Get(n))
+		}
 	}
-	return d.(protoreflect.ServiceDescriptor).Methods()
+	return all
 }
+
+// services are what the door serves.
+var services = []string{"v1.PolarisGRPC", "v1.PolarisServiceContractGRPC"}
 
 // call makes one call of any method with an empty message, and returns the
 // code of the answer.
 func call(t *testing.T, d *door, m protoreflect.MethodDescriptor) uint32 {
 	t.Helper()
 	desc := &grpc.StreamDesc{ClientStreams: m.IsStreamingClient(), ServerStreams: m.IsStreamingServer()}
-	stream, err := d.conn.NewStream(t.Context(), desc, "/v1.PolarisGRPC/"+string(m.Name()))
+	stream, err := d.conn.NewStream(t.Context(), desc, "/"+string(m.Parent().FullName())+"/"+string(m.Name()))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -52,13 +62,18 @@ func call(t *testing.T, d *door, m protoreflect.MethodDescriptor) uint32 {
 func TestEveryMethodAsksForPermission(t *testing.T) {
 	d := open(t)
 	d.guard.refuse(errors.New("nobody may"))
-	all := methods(t)
-	if served := d.server.GetServiceInfo()["v1.PolarisGRPC"].Methods; all.Len() != len(served) || len(served) < 5 {
-		t.Fatalf("the walk meets %d methods, but %d are served", all.Len(), len(served))
+	all, served := methods(t), 0
+	for name, info := range d.server.GetServiceInfo() {
+		if !slices.Contains(services, name) {
+			t.Errorf("%s is served, but nobody looks who may", name)
+		}
+		served += len(info.Methods)
+	}
+	if len(all) != served || served < 7 {
+		t.Fatalf("the walk meets %d methods, but %d are served", len(all), served)
 	}
 	actions := map[string]string{}
-	for n := range all.Len() {
-		m := all.Get(n)
+	for _, m := range all {
 		d.guard.take()
 		if got := call(t, d, m); got != 401001 {
 			t.Errorf("%s answers %d to somebody who may do nothing, want 401001", m.Name(), got)
@@ -71,9 +86,28 @@ func TestEveryMethodAsksForPermission(t *testing.T) {
 	}
 	want := map[string]string{
 		"RegisterInstance": "register", "DeregisterInstance": "deregister", "Heartbeat": "heartbeat", "Discover": "discover", "ReportClient": "report",
+		"ReportServiceContract": "contract", "GetServiceContract": "discover",
 	}
 	if diff := cmp.Diff(want, actions); diff != "" {
 		t.Errorf("actions (-want +got):\n%s", diff)
+	}
+}
+
+// A node that is loading or cut off must say neither that it does not know
+// something nor that somebody may not: SDKs would register again, all at once,
+// or drop what they have.
+func TestEveryMethodOfANodeThatIsNotReadySays5xx(t *testing.T) {
+	d := open(t)
+	d.register(t, message("n", "a", 1))
+	d.loading.Store(true)
+	d.guard.refuse(errors.New("who may what is not loaded either"))
+	for _, m := range methods(t) {
+		if got := call(t, d, m); got != 500000 {
+			t.Errorf("%s answers %d, want 500000", m.Name(), got)
+		}
+	}
+	if d.backend.World().Revision() != 1 {
+		t.Error("something was written")
 	}
 }
 

@@ -55,6 +55,22 @@ func refOf(in *service_manage.Instance) naming.Ref {
 	return r
 }
 
+func clientOf(in *service_manage.Client) naming.Client {
+	c := naming.Client{
+		ID:       in.GetId().GetValue(),
+		Host:     in.GetHost().GetValue(),
+		Type:     in.GetType().String(),
+		Version:  in.GetVersion().GetValue(),
+		Location: locationOf(in.GetLocation()),
+	}
+	for _, st := range in.GetStat() {
+		c.Stats = append(c.Stats, naming.ClientStat{
+			Target: st.GetTarget().GetValue(), Port: st.GetPort().GetValue(), Path: st.GetPath().GetValue(), Protocol: st.GetProtocol().GetValue(),
+		})
+	}
+	return c
+}
+
 func number(v *wrapperspb.UInt32Value) *uint32 {
 	if v == nil {
 		return nil

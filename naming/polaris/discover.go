@@ -50,11 +50,7 @@ func (s *Server) answer(ctx context.Context, req *service_manage.DiscoverRequest
 		Direction: req.GetDirection(),
 	}
 	key := keyOf(req)
-	err := s.allow(ctx, auth.Discover, key.Namespace, key.Name)
-	if err == nil {
-		err = s.ready()
-	}
-	if err != nil {
+	if err := s.may(ctx, auth.Discover, key); err != nil {
 		setError(out, err)
 		return out
 	}

@@ -98,11 +98,14 @@ func (g *guard) take() []question {
 // door is a running server with a real client.
 type door struct {
 	service_manage.PolarisGRPCClient
+	service_manage.PolarisServiceContractGRPCClient
 	backend *backend
-	guard   *guard
-	loading atomic.Bool
-	conn    *grpc.ClientConn
-	server  *grpc.Server
+	// operator changes the world beside the door.
+	operator *naming.Registrar
+	guard    *guard
+	loading  atomic.Bool
+	conn     *grpc.ClientConn
+	server   *grpc.Server
 }
 
 type option func(*setup)
@@ -122,17 +125,18 @@ func open(t testing.TB, options ...option) *door {
 		o(&s)
 	}
 	d := &door{backend: &backend{Registry: registry.New(), store: memory.New(store.DefaultLogBounds())}, guard: &guard{}}
-	var reg polaris.Registry = naming.NewRegistrar(naming.Config{AutoCreate: !s.noAuto}, naming.Deps{
+	d.operator = naming.NewRegistrar(naming.Config{AutoCreate: !s.noAuto}, naming.Deps{
 		Writer: d.backend, World: d.backend, Beats: d.backend, Locator: d.backend,
 	})
+	var reg polaris.Registry = d.operator
 	if s.registry != nil {
 		reg = s.registry(reg)
 	}
 	srv := grpc.NewServer()
-	service_manage.RegisterPolarisGRPCServer(srv, polaris.New(polaris.Deps{
+	polaris.New(polaris.Deps{
 		Registry: reg, World: d.backend, Auth: d.guard, Log: zaptest.NewLogger(t),
 		Ready: func() bool { return !d.loading.Load() },
-	}))
+	}).Register(srv)
 	lis := bufconn.Listen(1 << 20)
 	served := make(chan error, 1)
 	go func() { served <- srv.Serve(listener{lis, s.peer}) }()
@@ -144,7 +148,8 @@ func open(t testing.TB, options ...option) *door {
 	if err != nil {
 		t.Fatal(err)
 	}
-	d.PolarisGRPCClient, d.conn, d.server = service_manage.NewPolarisGRPCClient(conn), conn, srv
+	d.PolarisGRPCClient, d.PolarisServiceContractGRPCClient = service_manage.NewPolarisGRPCClient(conn), service_manage.NewPolarisServiceContractGRPCClient(conn)
+	d.conn, d.server = conn, srv
 	t.Cleanup(func() {
 		if err := conn.Close(); err != nil {
 			t.Error(err)
@@ -177,6 +182,8 @@ type conn struct {
 }
 
 func (c conn) RemoteAddr() net.Addr { return c.peer }
+
+func tcp(ip string) net.Addr { return &net.TCPAddr{IP: net.ParseIP(ip), Port: 4} }
 
 func str(s string) *wrapperspb.StringValue { return wrapperspb.String(s) }
 

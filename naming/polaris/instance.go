@@ -4,6 +4,7 @@ import (
 	"context"
 
 	"github.com/polarismesh/specification/source/go/api/v1/service_manage"
+	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/wrapperspb"
 
 	"polestar/auth"
@@ -15,10 +16,11 @@ import (
 // with every registration, changes nothing: an answer before the commit could
 // be lost, and a group commit takes milliseconds.
 func (s *Server) RegisterInstance(ctx context.Context, in *service_manage.Instance) (*service_manage.Response, error) {
-	err := s.allow(ctx, auth.Register, in.GetNamespace().GetValue(), in.GetService().GetValue())
+	r := registrationOf(in, actorOf(ctx))
+	err := s.may(ctx, auth.Register, r.Service)
 	var res naming.Result
 	if err == nil {
-		res, err = s.Registry.Register(ctx, registrationOf(in, actorOf(ctx)))
+		res, err = s.Registry.Register(ctx, r)
 	}
 	out := s.reply(ctx, "RegisterInstance", err)
 	out.Instance = echo(in)
@@ -61,39 +63,35 @@ func (s *Server) Heartbeat(ctx context.Context, in *service_manage.Instance) (*s
 
 // allowStored authorises on the instance as it is stored, for the names in a
 // request that also carries an id prove nothing, and returns the reference
-// bound to the service that was allowed. A node that is not ready does not
-// know what is stored; saying 400202 then would make SDKs register again.
+// bound to the service that was allowed. A place may be named by an alias: the
+// instance is the source's.
 func (s *Server) allowStored(ctx context.Context, a auth.Action, in *service_manage.Instance) (naming.Ref, error) {
 	ref := refOf(in)
-	if ref.ID != nil {
-		if i := s.World.World().Instance(*ref.ID); i != nil {
-			ref.Service = i.Service
-		}
+	if ref.ID == nil {
+		ref.Service = s.source(ref.Service)
+	} else if i := s.World.World().Instance(*ref.ID); i != nil {
+		ref.Service = i.Service
 	}
-	if err := s.allow(ctx, a, ref.Service.Namespace, ref.Service.Name); err != nil {
-		return ref, err
-	}
-	return ref, s.ready()
+	return ref, s.may(ctx, a, ref.Service)
 }
 
 // ReportClient records an SDK process and tells it where it runs. polaris-go
-// sends no Discover before it got a good answer.
+// sends no Discover before it got a good answer. The answer repeats the whole
+// client, with a location on every success.
 func (s *Server) ReportClient(ctx context.Context, in *service_manage.Client) (*service_manage.Response, error) {
-	err := s.allow(ctx, auth.Report, "", "")
+	err := s.may(ctx, auth.Report, naming.ServiceKey{})
 	var c naming.Client
 	if err == nil {
-		c, err = s.Registry.ReportClient(ctx, naming.Client{
-			ID:       in.GetId().GetValue(),
-			Host:     in.GetHost().GetValue(),
-			Type:     in.GetType().String(),
-			Version:  in.GetVersion().GetValue(),
-			Location: locationOf(in.GetLocation()),
-		}, actorOf(ctx))
+		c, err = s.Registry.ReportClient(ctx, clientOf(in), actorOf(ctx))
 	}
 	out := s.reply(ctx, "ReportClient", err)
-	out.Client = &service_manage.Client{Host: in.GetHost(), Id: in.GetId(), Type: in.GetType(), Version: in.GetVersion(), Stat: in.GetStat()}
+	out.Client = proto.CloneOf(in)
+	out.Client.Location = nil
 	if err == nil {
 		out.Client.Location = protoLocation(c.Location)
+	}
+	if c.Revision > 0 {
+		out.Client.Ctime, out.Client.Mtime = wrapperspb.String(timeText(c.Created)), wrapperspb.String(timeText(c.Modified))
 	}
 	return out, nil
 }

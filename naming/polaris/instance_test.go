@@ -206,58 +206,6 @@ func TestHeartbeat(t *testing.T) {
 	}
 }
 
-// A node that is loading must not say that it does not know an instance: SDKs
-// would register again, all at once.
-func TestWhileLoading(t *testing.T) {
-	d := open(t)
-	d.loading.Store(true)
-	res, err := d.Heartbeat(t.Context(), message("n", "a", 1))
-	wantCode(t, res, err, 500000)
-	res, err = d.DeregisterInstance(t.Context(), message("n", "a", 1))
-	wantCode(t, res, err, 500000)
-	answer := d.discover(t).instances(t, "n", "a", "")
-	wantCode(t, answer, nil, 500000)
-}
-
-func TestReportClient(t *testing.T) {
-	d := open(t)
-	stat := []*service_manage.StatInfo{{Target: str("prometheus"), Port: num(1)}}
-	for _, c := range []struct {
-		name   string
-		in     *service_manage.Client
-		code   uint32
-		zone   string
-		stored bool
-	}{
-		{"with an id", &service_manage.Client{Id: str("c"), Host: str("10.0.0.77"), Type: service_manage.Client_SDK, Version: str("1"), Stat: stat}, 200000, "z77", true},
-		{"without an id", &service_manage.Client{Host: str("10.0.0.77")}, 200000, "z77", false},
-		{"location of its own", &service_manage.Client{Host: str("10.0.0.1"), Location: location("r", "own", "c")}, 200000, "own", false},
-		{"empty", &service_manage.Client{}, 200000, "", false},
-		{"host too long", &service_manage.Client{Id: str("d"), Host: str(strings.Repeat("h", 129))}, 400131, "", false},
-		{"version too long", &service_manage.Client{Id: str("d"), Version: str(strings.Repeat("v", 33))}, 400137, "", false},
-	} {
-		t.Run(c.name, func(t *testing.T) {
-			res, err := d.ReportClient(t.Context(), c.in)
-			wantCode(t, res, err, c.code)
-			got := res.GetClient()
-			if got == nil || c.code == 200000 && got.GetLocation() == nil {
-				t.Fatalf("client or location is missing: %v", res)
-			}
-			if got.GetLocation().GetZone().GetValue() != c.zone || got.GetHost().GetValue() != c.in.GetHost().GetValue() ||
-				got.GetId().GetValue() != c.in.GetId().GetValue() || len(got.GetStat()) != len(c.in.GetStat()) {
-				t.Errorf("answer %v", got)
-			}
-			stored := false
-			for cl := range d.backend.World().Clients() {
-				stored = stored || cl.ID == c.in.GetId().GetValue()
-			}
-			if stored != c.stored {
-				t.Errorf("stored = %v", stored)
-			}
-		})
-	}
-}
-
 // No answer may give away the token of a request, whatever its outcome.
 func TestAnswersNeverContainTheToken(t *testing.T) {
 	const token = "t0ken-of-the-service"

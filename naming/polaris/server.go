@@ -9,6 +9,7 @@ import (
 
 	"github.com/polarismesh/specification/source/go/api/v1/service_manage"
 	"go.uber.org/zap"
+	"google.golang.org/grpc"
 	"google.golang.org/grpc/metadata"
 	"google.golang.org/grpc/peer"
 	"google.golang.org/protobuf/types/known/wrapperspb"
@@ -23,6 +24,7 @@ type Registry interface {
 	Deregister(ctx context.Context, ref naming.Ref, actor naming.Actor) (naming.Result, error)
 	Heartbeat(ctx context.Context, ref naming.Ref) (*naming.Instance, error)
 	ReportClient(ctx context.Context, c naming.Client, actor naming.Actor) (naming.Client, error)
+	ReportContract(ctx context.Context, c naming.Contract, actor naming.Actor) (naming.Result, error)
 }
 
 // Deps are what the door calls.
@@ -35,7 +37,7 @@ type Deps struct {
 	Ready func() bool
 }
 
-// Server implements v1.PolarisGRPC.
+// Server implements v1.PolarisGRPC and v1.PolarisServiceContractGRPC.
 type Server struct {
 	Deps
 }
@@ -44,6 +46,12 @@ var _ service_manage.PolarisGRPCServer = (*Server)(nil)
 
 // New makes the door.
 func New(d Deps) *Server { return &Server{Deps: d} }
+
+// Register puts the door's services on a server.
+func (s *Server) Register(on *grpc.Server) {
+	service_manage.RegisterPolarisGRPCServer(on, s)
+	service_manage.RegisterPolarisServiceContractGRPCServer(on, s)
+}
 
 // actorOf says who is calling, for the change log.
 func actorOf(ctx context.Context) naming.Actor {
@@ -91,6 +99,24 @@ func (s *Server) allow(ctx context.Context, a auth.Action, namespace, service st
 	return nil
 }
 
+// may is what every method asks first. A node that is not ready knows neither
+// what is registered nor who may what: it must not say 400202 or 401001, on
+// which SDKs register again or drop what they have.
+func (s *Server) may(ctx context.Context, a auth.Action, key naming.ServiceKey) error {
+	if err := s.ready(); err != nil {
+		return err
+	}
+	return s.allow(ctx, a, key.Namespace, key.Name)
+}
+
+// source is the service that an alias stands for, and any other key itself.
+func (s *Server) source(key naming.ServiceKey) naming.ServiceKey {
+	if st := s.World.World().Service(key); st != nil && st.Service.IsAlias() {
+		return st.Service.AliasFor
+	}
+	return key
+}
+
 // reply makes the answer of a unary method, and logs what the client is not
 // told.
 func (s *Server) reply(ctx context.Context, method string, err error) *service_manage.Response {
@@ -100,6 +126,11 @@ func (s *Server) reply(ctx context.Context, method string, err error) *service_m
 			zap.String("request_id", requestID(ctx)), zap.Error(err))
 	}
 	return &service_manage.Response{Code: wrapperspb.UInt32(code), Info: wrapperspb.String(info)}
+}
+
+// result is a code with its standard text.
+func result(code uint32) (*wrapperspb.UInt32Value, *wrapperspb.StringValue) {
+	return wrapperspb.UInt32(code), wrapperspb.String(texts[code])
 }
 
 func requestID(ctx context.Context) string {

@@ -38,6 +38,7 @@ type Delivery struct {
 type Refusal struct {
 	Delivery
 	Reason string // at most 512 bytes of what the client said
+	Final  bool   // it is not sent again on this stream; else it will be tried alone
 }
 
 // State says in one word how far a client is with a resource.
@@ -77,30 +78,21 @@ func (n NameStatus) State() State {
 
 // Has reports whether the client accepted all that changed in the resource up
 // to and including a revision, its disappearance too. A newer change that is
-// still on the way does not matter.
+// still on the way does not matter, unless what it replaces is older than the
+// revision: a form that comes back is not what the client has while it may
+// hold the one in between.
 func (n NameStatus) Has(revision uint64) bool {
-	switch {
-	case n.Current.Version == "":
-		return n.Acked.Version == ""
-	case n.Acked.Version == n.Current.Version:
+	if n.Acked.Version != "" && n.Acked.Revision >= revision {
 		return true
-	default:
-		return n.Acked.Version != "" && n.Acked.Revision >= revision
 	}
+	return n.Acked.Version == n.Current.Version && n.Sent.Version == n.Current.Version
 }
 
 // Names describes every name that the client subscribed to, that its wildcard
 // covers or that it was sent, sorted by type and name.
 func (m *Machine) Names() []NameStatus {
 	var out []NameStatus
-	for _, t := range resource.Types() {
-		names := m.channels[t].list()
-		slices.Sort(names)
-		for _, name := range slices.Compact(names) {
-			n, _ := m.Lookup(t, name)
-			out = append(out, n)
-		}
-	}
+	m.each(func(n NameStatus) { out = append(out, n) })
 	return out
 }
 
@@ -120,7 +112,8 @@ func (m *Machine) Lookup(t resource.Type, name string) (NameStatus, bool) {
 		}
 	}
 	if why, ok := f.quarantine.reasons[name]; ok {
-		n.Refused = Refusal{why.status(), why.reason}
+		_, final := f.quarantine.refused[form{name, why.version}]
+		n.Refused = Refusal{why.status(), why.reason, final}
 	}
 	return n, n.Named || n.Current.Version != "" || n.Sent.Version != "" || n.Acked.Version != ""
 }

@@ -138,7 +138,7 @@ func TestNameStatusOfARefusal(t *testing.T) {
 		w.Next(w.now)
 		w.request(c.nack) // 5
 		got := w.state("a", Refused)
-		want := Refusal{Delivery{Form{"a2", 2}, at(5)}, "refused by the script"}
+		want := Refusal{Delivery{Form{"a2", 2}, at(5)}, "refused by the script", true}
 		if d := cmp.Diff(want, got.Refused); d != "" {
 			t.Errorf("%s delta=%v: %s", c.typ, c.delta, d)
 		}
@@ -267,7 +267,7 @@ func TestStatus(t *testing.T) {
 		{
 			Type: resource.Cluster, Name: "a", Current: Form{"2", 2},
 			Sent: Delivery{Form{"2", 2}, zero.Add(1)}, Acked: Delivery{Form{"1", 1}, zero},
-			Refused: Refusal{Delivery{Form{"2", 2}, zero}, m.Status()[0].Refused.Reason},
+			Refused: Refusal{Delivery{Form{"2", 2}, zero}, m.Status()[0].Refused.Reason, true},
 		},
 		{Type: resource.Cluster, Name: "b", Named: true},
 	}

@@ -137,6 +137,7 @@ func (s *Server) open(st *stream) error {
 }
 
 func (s *Server) close(st *stream) {
+	st.end()
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	delete(s.streams, st.id)

@@ -19,7 +19,8 @@ type ClientStatus struct {
 	NodeID    string
 	UserAgent string // name and version, as the client says
 	Peer      string // its address
-	View      string // what it may see
+	View      string // what it may see, for people
+	Sees      View   // the same, as Deps.Node made it
 	Service   string // "ads", or "cds", "eds", "lds", "rds" for a stream of one type
 	Delta     bool
 	Since     time.Time

@@ -37,6 +37,8 @@ type stream struct {
 	view    View
 	node    string
 	agent   string
+	ended   bool
+	moved   chan struct{} // see [Lag]; nil while nobody waits
 }
 
 // incoming is a received message, or the end of the stream.
@@ -146,6 +148,7 @@ func (st *stream) handle(m incoming) error {
 	case want != "" && m.request.URL != want:
 		return status.Errorf(codes.InvalidArgument, "type_url: this service serves %s only", want)
 	}
+	defer st.moves()
 	v, err := st.machine.Request(time.Now(), m.request)
 	if v.Accepted || v.Refused {
 		st.server.byType[v.Type].judged(v.Accepted, v.Took)
@@ -189,6 +192,7 @@ func (st *stream) flush(ctx context.Context) error {
 		if st.machine != nil {
 			st.machine.Changed(st.watcher.Take())
 			r = st.machine.Next(time.Now())
+			st.moves()
 		}
 		st.mu.Unlock()
 		if r == nil {
@@ -236,7 +240,7 @@ func (st *stream) status() (ClientStatus, bool) {
 		return ClientStatus{}, false
 	}
 	return ClientStatus{
-		ID: st.id, NodeID: st.node, UserAgent: st.agent, Peer: st.peer, View: st.view.String(), Service: st.service,
+		ID: st.id, NodeID: st.node, UserAgent: st.agent, Peer: st.peer, View: st.view.String(), Sees: st.view, Service: st.service,
 		Delta: st.delta, Since: st.since, Types: st.machine.Status(), Unserved: st.machine.Unserved(),
 	}, true
 }
