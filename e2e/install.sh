@@ -14,6 +14,7 @@ command -v javac >/dev/null || packages+=(jdk)
 command -v mvn >/dev/null || packages+=(maven)
 command -v node >/dev/null || packages+=(nodejs)
 command -v npm >/dev/null || packages+=(npm)
+command -v mariadbd >/dev/null || packages+=(mariadb-server)
 if ((${#packages[@]})); then
 	echo "e2e: installing ${packages[*]}"
 	sudo=; [ "$(id -u)" = 0 ] || sudo=sudo

@@ -25,6 +25,7 @@ var may = map[string]string{
 	"store/codec":         "naming proto/storepb",
 	"store/memory":        "store naming",
 	"store/bolt":          "store store/codec naming",
+	"store/mysql":         "store store/codec naming",
 	"store/storetest":     "store naming",
 	"xds/resource":        "naming",
 	"xds/node":            "naming xds/resource",
@@ -35,6 +36,7 @@ var may = map[string]string{
 	"internal/lifecycle":  "",
 	"internal/grpcserver": "",
 	"internal/buildinfo":  "",
+	"internal/testenv":    "",
 	"internal/archtest":   "",
 	"cmd/polestar":        "*",
 }
