@@ -49,7 +49,7 @@ func StartMariaDB(ctx context.Context, options ...string) (_ *MariaDB, err error
 	data := filepath.Join(dir, "data")
 	common := []string{"--no-defaults", "--datadir=" + data, "--user=" + me.Username}
 	install := append(common, "--auth-root-authentication-method=normal", "--skip-test-db", "--innodb-log-file-size=16M")
-	if out, err := exec.CommandContext(ctx, "mariadb-install-db", install...).CombinedOutput(); err != nil {
+	if out, err := exec.CommandContext(ctx, "mariadb-install-db", install...).CombinedOutput(); err != nil { //nolint:gosec // arguments of ours
 		return nil, fmt.Errorf("mariadb-install-db: %w: %s", err, out)
 	}
 	port, err := freePort(ctx)
@@ -59,7 +59,7 @@ func StartMariaDB(ctx context.Context, options ...string) (_ *MariaDB, err error
 	args := append(common, "--socket="+filepath.Join(dir, "sock"), "--pid-file="+filepath.Join(dir, "pid"), "--bind-address=127.0.0.1",
 		fmt.Sprint("--port=", port), "--skip-name-resolve", "--innodb-buffer-pool-size=128M", "--innodb-log-file-size=16M", "--max-connections=400",
 		"--innodb-fast-shutdown=2")
-	m := &MariaDB{Port: port, dir: dir, done: make(chan error, 1), cmd: exec.Command("mariadbd", append(args, options...)...)} //nolint:noctx // Stop ends it
+	m := &MariaDB{Port: port, dir: dir, done: make(chan error, 1), cmd: exec.Command("mariadbd", append(args, options...)...)} //nolint:gosec // arguments of a test
 	log := &bytes.Buffer{}
 	m.cmd.Stdout, m.cmd.Stderr = log, log
 	if err := m.cmd.Start(); err != nil {
@@ -68,7 +68,7 @@ func StartMariaDB(ctx context.Context, options ...string) (_ *MariaDB, err error
 	go func() { m.done <- m.cmd.Wait() }()
 	if err := m.ready(ctx); err != nil {
 		_ = m.cmd.Process.Kill() // it may have ended itself
-		<-m.done
+		_ = <-m.done             // killed
 		return nil, fmt.Errorf("mariadbd: %w: %s", err, log)
 	}
 	return m, nil
@@ -120,6 +120,6 @@ func (m *MariaDB) Process() *os.Process { return m.cmd.Process }
 // Stop kills the server and removes its data.
 func (m *MariaDB) Stop() error {
 	_ = m.cmd.Process.Kill() // nothing of it is needed any more
-	<-m.done
+	_ = <-m.done             // killed
 	return os.RemoveAll(m.dir)
 }

@@ -16,8 +16,8 @@ import (
 	"polestar/store/storetest"
 )
 
-func register(service string, n int) *naming.Register {
-	return &naming.Register{Instance: storetest.Instance(service, n), AutoCreate: true}
+func register(n int) *naming.Register {
+	return &naming.Register{Instance: storetest.Instance("svc", n), AutoCreate: true}
 }
 
 // Several servers on one database: every write is decided on the newest state,
@@ -36,7 +36,7 @@ func TestWritersOfSeveralServers(t *testing.T) {
 		wg.Go(func() {
 			defer func() { _ = s.Close() }()
 			for n := range each { // all of them write the same instances
-				_, rs, err := s.Apply(t.Context(), []naming.Write{register("svc", n)})
+				_, rs, err := s.Apply(t.Context(), []naming.Write{register(n)})
 				if err != nil {
 					t.Errorf("Apply: %v", err)
 					return
@@ -67,11 +67,11 @@ func TestFrozenDatabase(t *testing.T) {
 	s := openAt(t, t.TempDir(), store.DefaultLogBounds())
 	defer func() { _ = s.Close() }()
 	s.cfg.Timeout = 300 * time.Millisecond
-	if _, _, err := s.Apply(t.Context(), []naming.Write{register("svc", 1)}); err != nil {
+	if _, _, err := s.Apply(t.Context(), []naming.Write{register(1)}); err != nil {
 		t.Fatal(err)
 	}
 	freeze(t, syscall.SIGSTOP)
-	_, _, err := s.Apply(t.Context(), []naming.Write{register("svc", 2)})
+	_, _, err := s.Apply(t.Context(), []naming.Write{register(2)})
 	_, readErr := s.Since(t.Context(), 0, 10)
 	freeze(t, syscall.SIGCONT)
 	if kind := naming.KindOf(err); kind != naming.StoreFailed && kind != naming.OutcomeUnknown {
@@ -81,7 +81,7 @@ func TestFrozenDatabase(t *testing.T) {
 		t.Errorf("a reading: %v", readErr)
 	}
 	s.cfg.Timeout = 10 * time.Second
-	if _, _, err := s.Apply(t.Context(), []naming.Write{register("svc", 3)}); err != nil {
+	if _, _, err := s.Apply(t.Context(), []naming.Write{register(3)}); err != nil {
 		t.Errorf("after it came back: %v", err)
 	}
 }
@@ -113,33 +113,33 @@ func (p *severed) serve(t *testing.T) {
 			t.Error(err)
 			return
 		}
-		go func() { _, _ = copyAll(client, up, nil) }()
-		go func() { _, _ = copyAll(up, client, p) }()
+		go copyAll(client, up, nil)
+		go copyAll(up, client, p)
 	}
 }
 
 // copyAll copies until an end closes; p decides about what clients send.
-func copyAll(to, from net.Conn, p *severed) (int, error) {
+func copyAll(to, from net.Conn, p *severed) {
 	defer func() { _, _ = to.Close(), from.Close() }()
 	buf := make([]byte, 1<<20)
 	for {
 		n, err := from.Read(buf)
 		if err != nil {
-			return 0, err
+			return
 		}
 		if p != nil && strings.Contains(string(buf[:n]), "COMMIT") && p.take() {
 			if !p.deliver {
-				return 0, nil
+				return
 			}
 			if _, err := to.Write(buf[:n]); err != nil {
-				return 0, err
+				return
 			}
 			_ = from.Close() // the answer is lost
 			_, _ = to.Read(buf)
-			return 0, nil
+			return
 		}
 		if _, err := to.Write(buf[:n]); err != nil {
-			return 0, err
+			return
 		}
 	}
 }
@@ -173,7 +173,7 @@ func TestLostAnswerOfACommit(t *testing.T) {
 			p.mu.Lock()
 			p.armed = true
 			p.mu.Unlock()
-			commit, _, err := s.Apply(t.Context(), []naming.Write{register("svc", 1)})
+			commit, _, err := s.Apply(t.Context(), []naming.Write{register(1)})
 			if err != nil || commit.Revision != 1 {
 				t.Fatalf("revision %d, %v; want it done once, as if nothing had happened", commit.Revision, err)
 			}
@@ -198,7 +198,7 @@ func TestNextHostIsUsed(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer func() { _ = s.Close() }()
-	if _, _, err := s.Apply(t.Context(), []naming.Write{register("svc", 1)}); err != nil {
+	if _, _, err := s.Apply(t.Context(), []naming.Write{register(1)}); err != nil {
 		t.Error(err)
 	}
 }
@@ -225,7 +225,7 @@ func TestSchemaOfANewerProgramIsRefused(t *testing.T) {
 	dir := t.TempDir()
 	s := openAt(t, dir, store.DefaultLogBounds())
 	_, err := s.db.Exec("INSERT INTO polestar_schema (version_id, is_applied) VALUES (9999, 1)")
-	if err := errors.Join(err, s.Close()); err != nil {
+	if err = errors.Join(err, s.Close()); err != nil {
 		t.Fatal(err)
 	}
 	cfg := Default()
@@ -275,7 +275,7 @@ func BenchmarkApply(b *testing.B) {
 			for b.Loop() {
 				writes := make([]naming.Write, group)
 				for k := range writes {
-					writes[k] = register("svc", n)
+					writes[k] = register(n)
 					n++
 				}
 				if _, _, err := s.Apply(context.Background(), writes); err != nil {

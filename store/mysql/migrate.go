@@ -26,11 +26,11 @@ func migrate(ctx context.Context, db *sql.DB) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, conn.Close()) }()
-	if _, err := conn.ExecContext(ctx, "SET SESSION wait_timeout = 600"); err != nil { // the lock ends with the connection
+	if _, err = conn.ExecContext(ctx, "SET SESSION wait_timeout = 600"); err != nil { // the lock ends with the connection
 		return err
 	}
 	var got sql.NullInt64
-	if err := conn.QueryRowContext(ctx, "SELECT GET_LOCK(CONCAT('polestar_migrate.', DATABASE()), ?)", lockWait).Scan(&got); err != nil {
+	if err = conn.QueryRowContext(ctx, "SELECT GET_LOCK(CONCAT('polestar_migrate.', DATABASE()), ?)", lockWait).Scan(&got); err != nil {
 		return err
 	}
 	if got.Int64 != 1 {

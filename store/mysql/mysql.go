@@ -3,6 +3,7 @@ package mysql
 import (
 	"context"
 	"database/sql"
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"sync/atomic"
@@ -34,7 +35,7 @@ func Default() Config {
 func (c Config) Validate() error {
 	switch {
 	case c.DSN == "":
-		return fmt.Errorf("mysql.dsn: must not be empty")
+		return errors.New("mysql.dsn: must not be empty")
 	case c.Timeout < 100*time.Millisecond || c.Timeout > time.Minute:
 		return fmt.Errorf("mysql.timeout: %s is not between 100ms and 1m", c.Timeout)
 	case c.MaxConns < 2 || c.MaxConns > 1000:

@@ -5,7 +5,6 @@ import (
 	"database/sql"
 	"fmt"
 	"hash/fnv"
-	"os"
 	"testing"
 
 	"polestar/internal/testenv"
@@ -16,16 +15,13 @@ import (
 // server is one MariaDB for all tests of this package.
 var server *testenv.MariaDB
 
-func TestMain(m *testing.M) { os.Exit(run(m)) }
-
-func run(m *testing.M) int {
+func TestMain(m *testing.M) {
 	var err error
 	if server, err = testenv.StartMariaDB(context.Background()); err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		return 1
+		panic(err) // without its server nothing here can be tested
 	}
 	defer func() { _ = server.Stop() }()
-	return m.Run()
+	m.Run()
 }
 
 // databaseFor makes a database for a name, once.

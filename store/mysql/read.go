@@ -20,8 +20,8 @@ func (s *Store) Load(ctx context.Context, visit func(naming.Object) error, touch
 		l := loading{ctx: ctx, conn: conn, in: codec.Interner{}, visit: visit, touched: touched}
 		var r reading
 		r.add("SELECT revision FROM polestar_head WHERE id = 1", func(rows *sql.Rows) error { return rows.Scan(&head) })
-		if err := r.run(ctx, conn); err != nil {
-			return err
+		if bad := r.run(ctx, conn); bad != nil {
+			return bad
 		}
 		return l.all()
 	})
@@ -115,7 +115,7 @@ func (l *loading) instances() error {
 		byID := map[string]*naming.Instance{}
 		var r reading
 		r.add(selectInstance+" AND i.id > ? ORDER BY i.id LIMIT ?", func(rows *sql.Rows) error {
-			i, _, err := scanInstance(rows, l.in)
+			i, err := scanInstance(rows, l.in)
 			if err == nil {
 				ids, byID[i.ID] = append(ids, i.ID), i
 			}

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"polestar/naming"
@@ -22,7 +23,7 @@ FROM service s LEFT JOIN service r ON r.id = s.reference WHERE s.flag = 0`
 
 	selectInstance = `SELECT i.id, s.namespace, s.name, i.host, i.port, COALESCE(i.vpc_id, ''), i.protocol, i.version, i.logic_set, i.priority, i.weight,
 i.health_status, i.isolate, IF(i.enable_health_check = 1, COALESCE(h.ttl, 0), 0), i.cmdb_region, i.cmdb_zone, i.cmdb_idc,
-i.ctime, i.mtime, i.polestar_revision, i.polestar_operator, i.service_id
+i.ctime, i.mtime, i.polestar_revision, i.polestar_operator
 FROM instance i JOIN service s ON s.id = i.service_id LEFT JOIN health_check h ON h.id = i.id WHERE i.flag = 0`
 
 	selectClient   = "SELECT id, host, type, version, region, zone, campus, ctime, mtime, polestar_revision FROM client WHERE flag = 0"
@@ -99,15 +100,15 @@ func scanService(r *sql.Rows, in codec.Interner) (*naming.Service, naming.Revisi
 	return &s, touched, err
 }
 
-func scanInstance(r *sql.Rows, in codec.Interner) (i *naming.Instance, serviceID string, err error) {
-	i = &naming.Instance{}
+func scanInstance(r *sql.Rows, in codec.Interner) (*naming.Instance, error) {
+	i := &naming.Instance{}
 	var created, modified time.Time
 	var operator []byte
-	err = r.Scan(&i.ID, &i.Service.Namespace, &i.Service.Name, &i.Host, &i.Port, &i.VpcID, &i.Protocol, &i.Version, &i.LogicSet,
+	err := r.Scan(&i.ID, &i.Service.Namespace, &i.Service.Name, &i.Host, &i.Port, &i.VpcID, &i.Protocol, &i.Version, &i.LogicSet,
 		&i.Priority, &i.Weight, &i.Healthy, &i.Isolated, &i.TTL, &i.Location.Region, &i.Location.Zone, &i.Location.Campus,
-		&created, &modified, &i.Revision, &operator, &serviceID)
+		&created, &modified, &i.Revision, &operator)
 	if err != nil {
-		return nil, "", err
+		return nil, err
 	}
 	for _, s := range []*string{
 		&i.Service.Namespace, &i.Service.Name, &i.VpcID, &i.Protocol, &i.Version, &i.LogicSet,
@@ -119,7 +120,7 @@ func scanInstance(r *sql.Rows, in codec.Interner) (i *naming.Instance, serviceID
 	if len(operator) > 0 {
 		i.Operator, err = codec.DecodeOperator(operator)
 	}
-	return i, serviceID, err
+	return i, err
 }
 
 func scanClient(r *sql.Rows, in codec.Interner) (*naming.Client, error) {
@@ -172,12 +173,9 @@ func scanStat(r *sql.Rows, in codec.Interner) (id string, s naming.ClientStat, e
 }
 
 // placed is the condition that finds services by their keys; n of them.
-func placed(prefix string, n int) string {
-	out := "(" + prefix + "name = ? AND " + prefix + "namespace = ?)"
-	for range n - 1 {
-		out += " OR (" + prefix + "name = ? AND " + prefix + "namespace = ?)"
-	}
-	return "(" + out + ")"
+func placed(n int) string {
+	one := "(s.name = ? AND s.namespace = ?)"
+	return "(" + strings.Repeat(one+" OR ", n-1) + one + ")"
 }
 
 func placedArgs(keys []naming.ServiceKey) []any {

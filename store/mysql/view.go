@@ -135,7 +135,7 @@ func (v *view) addContract(rows *sql.Rows) error {
 func (v *view) wantServices(r *reading, keys []naming.ServiceKey) {
 	known(v.services, keys)
 	byID := map[string]*naming.Service{}
-	r.add(selectService+" AND "+placed("s.", len(keys)), func(rows *sql.Rows) error {
+	r.add(selectService+" AND "+placed(len(keys)), func(rows *sql.Rows) error {
 		s, _, err := scanService(rows, nil)
 		if err == nil {
 			v.services[s.Key], byID[s.ID] = s, s
@@ -143,7 +143,7 @@ func (v *view) wantServices(r *reading, keys []naming.ServiceKey) {
 		return err
 	}, placedArgs(keys)...)
 	r.add("SELECT m.id, m.mkey, m.mvalue FROM service_metadata m JOIN service s ON s.id = m.id WHERE s.flag = 0 AND "+
-		placed("s.", len(keys))+" ORDER BY m.id, m.mkey", func(rows *sql.Rows) error {
+		placed(len(keys))+" ORDER BY m.id, m.mkey", func(rows *sql.Rows) error {
 		id, p, err := scanPair(rows, nil)
 		if s := byID[id]; s != nil {
 			s.Metadata = sortPairs(append(s.Metadata, p))
@@ -156,7 +156,7 @@ func (v *view) wantInstances(r *reading, ids []string) {
 	known(v.instances, ids)
 	known(v.overrides, ids)
 	r.each(selectInstance+" AND i.id IN (??)", ids, func(rows *sql.Rows) error {
-		i, _, err := scanInstance(rows, nil)
+		i, err := scanInstance(rows, nil)
 		if err == nil {
 			v.instances[i.ID] = i
 		}

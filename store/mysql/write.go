@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"slices"
 	"strconv"
+	"strings"
 
 	"polestar/naming"
 	"polestar/store/codec"
@@ -23,14 +24,6 @@ var (
 	clientColumns   = []string{"id", "host", "type", "version", "region", "zone", "campus", "flag", "ctime", "mtime", "polestar_revision"}
 	contractColumns = []string{"namespace", "service", "id", "type", "protocol", "version", "body", "ctime", "mtime", "polestar_revision"}
 )
-
-func columns(of []string) string {
-	out := of[0]
-	for _, c := range of[1:] {
-		out += ", " + c
-	}
-	return out
-}
 
 // final is what a commit leaves of each object, sorted by kind and key: rows
 // are locked in one order.
@@ -100,7 +93,7 @@ func (s *Store) script(v *view, commit naming.Commit, seq uint64) (*script, erro
 }
 
 func (w *writing) mainRows(out *script) {
-	insert := func(table string, of []string, rows [][]any) { out.insert(table, columns(of), of, rows) }
+	insert := func(table string, of []string, rows [][]any) { out.insert(table, strings.Join(of, ", "), of, rows) }
 	insert("namespace", namespaceColumns, w.namespaces)
 	insert("service", serviceColumns, w.services)
 	insert("instance", instanceColumns, w.instances)
