@@ -49,7 +49,8 @@ func StartMariaDB(ctx context.Context, options ...string) (_ *MariaDB, err error
 	data := filepath.Join(dir, "data")
 	common := []string{"--no-defaults", "--datadir=" + data, "--user=" + me.Username}
 	install := append(common, "--auth-root-authentication-method=normal", "--skip-test-db", "--innodb-log-file-size=16M")
-	if out, err := exec.CommandContext(ctx, "mariadb-install-db", install...).CombinedOutput(); err != nil { //nolint:gosec // arguments of ours
+	out, err := exec.CommandContext(ctx, "mariadb-install-db", install...).CombinedOutput() //nolint:gosec // arguments of ours
+	if err != nil {
 		return nil, fmt.Errorf("mariadb-install-db: %w: %s", err, out)
 	}
 	port, err := freePort(ctx)
@@ -68,7 +69,7 @@ func StartMariaDB(ctx context.Context, options ...string) (_ *MariaDB, err error
 	go func() { m.done <- m.cmd.Wait() }()
 	if err := m.ready(ctx); err != nil {
 		_ = m.cmd.Process.Kill() // it may have ended itself
-		_ = <-m.done             // killed
+		err = errors.Join(err, <-m.done)
 		return nil, fmt.Errorf("mariadbd: %w: %s", err, log)
 	}
 	return m, nil
@@ -119,7 +120,9 @@ func (m *MariaDB) Process() *os.Process { return m.cmd.Process }
 
 // Stop kills the server and removes its data.
 func (m *MariaDB) Stop() error {
-	_ = m.cmd.Process.Kill() // nothing of it is needed any more
-	_ = <-m.done             // killed
-	return os.RemoveAll(m.dir)
+	kill := m.cmd.Process.Kill() // nothing of it is needed any more
+	if ended := <-m.done; ended == nil {
+		kill = nil // it was gone
+	}
+	return errors.Join(kill, os.RemoveAll(m.dir))
 }

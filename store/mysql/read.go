@@ -237,6 +237,14 @@ func (s *Store) Before(ctx context.Context, before naming.Revision, limit int) (
 	return out, s.read(r.run(ctx, s.db))
 }
 
+// Oldest implements store.Feed.
+func (s *Store) Oldest(ctx context.Context) (oldest naming.Revision, err error) {
+	ctx, cancel := context.WithTimeout(ctx, s.cfg.Timeout)
+	defer cancel()
+	err = s.db.QueryRowContext(ctx, "SELECT COALESCE(MIN(revision), 0) FROM polestar_log").Scan(&oldest)
+	return oldest, s.read(err)
+}
+
 // into reads records of the change log.
 func into(out *[]naming.Commit) func(*sql.Rows) error {
 	return func(rows *sql.Rows) error {
