@@ -43,16 +43,18 @@ func Build(w naming.World, key Key) (*Resource, []Problem, error) {
 		if st == nil {
 			return nil, nil, nil
 		}
-		c, left := endpoints(st, key.Scope.Client)
+		c, left := endpoints(st, key.Scope)
 		r, err := encode(key, c, st.Revision)
 		return r, left, err
 	case key.Type == Cluster:
 		if st := serviceNamed(w, key.Name); st != nil {
-			m, revision = cluster(st.Service, key.Scope.Client), st.Service.Revision
+			set, wrong := settingsOf(st.Service)
+			m, revision, problems = cluster(st.Service, &set, key.Scope.Client), st.Service.Revision, wrong
 		}
 	case key.Type == Listener && key.Scope.Client == GRPC:
 		if st := serviceOfTarget(w, key.Name); st != nil {
-			m, revision = apiListener(key.Name, st.Service), st.Service.Revision
+			set, _ := naming.StoredSettings(st.Service.Metadata) // its cluster reports what is wrong
+			m, revision = apiListener(key.Name, st.Service, &set), st.Service.Revision
 		}
 	case key.Type == Listener && key.Name == EgressListener && key.Scope.EgressAddress != "":
 		m, revision = egressListener(key.Scope), 1

@@ -29,7 +29,10 @@ type golden struct {
 
 // goldenService is created in the order of the file. The default namespace is
 // "default".
-type goldenService struct{ Namespace, Name string }
+type goldenService struct {
+	Namespace, Name string
+	Metadata        map[string]string
+}
 
 // goldenInstance has the address 10.0.0.n:80, the id in (n = its place in the
 // file), the weight 100 and is healthy, unless it says otherwise.
@@ -45,7 +48,8 @@ type goldenInstance struct {
 
 type goldenKey struct {
 	Type, Client, Name, Namespace string
-	Egress                        string // ip; the port is 15001
+	Egress                        string    // ip; the port is 15001
+	Location                      [3]string // of the client: region, zone, campus
 }
 
 // built is one entry of testdata/*.out.yaml.
@@ -91,7 +95,7 @@ func (g *golden) world(t *testing.T) naming.World {
 	services, instances := naming.Commit{Revision: 1}, naming.Commit{Revision: 2}
 	for n, s := range g.Services {
 		services.Changes = append(services.Changes, naming.Change{
-			After: &naming.Service{Key: s.key(), Created: naming.Micros(n + 1), Revision: 1},
+			After: &naming.Service{Key: s.key(), Metadata: naming.NewMetadata(s.Metadata), Created: naming.Micros(n + 1), Revision: 1},
 		})
 	}
 	for n := range g.Instances {
@@ -121,7 +125,9 @@ func (k *goldenKey) key(t *testing.T) Key {
 	if s.EgressAddress == "" {
 		s.EgressPort = 0
 	}
-	return Key{typ, s.For(typ), k.Name}
+	s = s.For(typ)
+	s.Location = naming.Location{Region: k.Location[0], Zone: k.Location[1], Campus: k.Location[2]}
+	return Key{typ, s, k.Name}
 }
 
 // TestGolden builds the resources of each testdata/*.in.yaml and compares them
@@ -175,6 +181,9 @@ func runGolden(t *testing.T, file string) []byte {
 			t.Fatal(err)
 		}
 		b := built{Key: k.Client + " " + k.Type + " " + k.Name, Problems: problems}
+		if k.Location[0] != "" {
+			b.Key += " in " + strings.Join(k.Location[:], "/")
+		}
 		if r != nil {
 			m := decode(t, r)
 			checkShared(t, key, r, m)

@@ -65,6 +65,7 @@ const (
 type Scope struct {
 	Client        Client
 	Namespace     string // the node's own; only what depends on it carries it
+	Location      naming.Location
 	EgressAddress string // host of the egress listener; only in the scope of Listener
 	EgressPort    uint32
 }

@@ -251,7 +251,7 @@ func TestReferenceDefect07OneBadRegistrationPoisonsNothing(t *testing.T) {
 		for _, client := range []Client{Envoy, GRPC} {
 			m, _ := build(t, w, Key{Endpoints, Scope{Client: client}, "default/" + name})
 			cla := m.(*endpointv3.ClusterLoadAssignment)
-			strict(t, cla, client)
+			strict(t, cla, new(naming.DefaultSettings()), client)
 			if got := len(held(cla)); got != want {
 				t.Errorf("%s: %d endpoints, want %d", name, got, want)
 			}

@@ -53,8 +53,9 @@ func egressRoutes(w naming.World, own string) (*routev3.RouteConfiguration, []Pr
 	out := &routev3.RouteConfiguration{Name: EgressRoutes, IgnorePortInHostMatching: true}
 	for _, st := range services {
 		if ds := domains[st.Service.Key]; len(ds) > 0 {
+			set, _ := naming.StoredSettings(st.Service.Metadata) // its cluster reports what is wrong
 			out.VirtualHosts = append(out.VirtualHosts, &routev3.VirtualHost{
-				Name: ClusterName(st.Service.Key), Domains: ds, Routes: []*routev3.Route{routeTo(st.Service, noTimeout)},
+				Name: ClusterName(st.Service.Key), Domains: ds, Routes: []*routev3.Route{routeTo(st.Service, &set, Envoy)},
 			})
 		}
 	}
