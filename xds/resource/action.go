@@ -12,9 +12,9 @@ import (
 	"polestar/naming"
 )
 
-// routeTo sends every request to a service's cluster, as its settings say.
-func routeTo(s *naming.Service, set *naming.Settings, client Client) *routev3.Route {
-	action := &routev3.RouteAction{ClusterSpecifier: &routev3.RouteAction_Cluster{Cluster: ClusterName(s.Key)}}
+// routeTo sends every request to a cluster, as the settings of its service say.
+func routeTo(cluster string, set *naming.Settings, client Client) *routev3.Route {
+	action := &routev3.RouteAction{ClusterSpecifier: &routev3.RouteAction_Cluster{Cluster: cluster}}
 	switch client {
 	case Envoy:
 		// Without a timeout an Envoy ends streams after 15 s. A gRPC deadline is

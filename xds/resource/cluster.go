@@ -40,15 +40,9 @@ func cluster(s *naming.Service, set *naming.Settings, client Client) *clusterv3.
 		Name:                 ClusterName(s.Key),
 		ClusterDiscoveryType: &clusterv3.Cluster_Type{Type: clusterv3.Cluster_EDS},
 		EdsClusterConfig:     &clusterv3.Cluster_EdsClusterConfig{EdsConfig: overADS()},
-		// Envoy's default of 1024 requests surprises whoever meets it first.
-		CircuitBreakers: &clusterv3.CircuitBreakers{Thresholds: []*clusterv3.CircuitBreakers_Thresholds{{
-			MaxConnections:     wrapperspb.UInt32(set.MaxConnections),
-			MaxPendingRequests: wrapperspb.UInt32(set.MaxPendingRequests),
-			MaxRequests:        wrapperspb.UInt32(set.MaxRequests),
-			MaxRetries:         wrapperspb.UInt32(set.MaxRetries),
-		}}},
-		OutlierDetection: outlier(&set.Outlier, client),
-		TransportSocket:  transportSocket(&set.TLS, client),
+		CircuitBreakers:      thresholds(set),
+		OutlierDetection:     outlier(&set.Outlier, client),
+		TransportSocket:      transportSocket(&set.TLS, client),
 		// gRFC A78, A89: names in the clients' own metrics.
 		Metadata: &corev3.Metadata{FilterMetadata: map[string]*structpb.Struct{
 			"com.google.csm.telemetry_labels": {Fields: map[string]*structpb.Value{
@@ -68,6 +62,17 @@ func cluster(s *naming.Service, set *naming.Settings, client Client) *clusterv3.
 		"envoy.extensions.upstreams.http.v3.HttpProtocolOptions": upstreamProtocol,
 	}
 	return c
+}
+
+// thresholds are always set: Envoy's default of 1024 requests surprises whoever
+// meets it first.
+func thresholds(set *naming.Settings) *clusterv3.CircuitBreakers {
+	return &clusterv3.CircuitBreakers{Thresholds: []*clusterv3.CircuitBreakers_Thresholds{{
+		MaxConnections:     wrapperspb.UInt32(set.MaxConnections),
+		MaxPendingRequests: wrapperspb.UInt32(set.MaxPendingRequests),
+		MaxRequests:        wrapperspb.UInt32(set.MaxRequests),
+		MaxRetries:         wrapperspb.UInt32(set.MaxRetries),
+	}}}
 }
 
 // upstreamProtocol sends HTTP/2 (and so gRPC) on as HTTP/2 and HTTP/1 as

@@ -33,11 +33,11 @@ type endpoint struct {
 	more             []netip.AddrPort
 }
 
-// endpoints is the load assignment of a service; it exists for every service,
-// also for one without instances.
-func endpoints(st *naming.ServiceState, scope Scope) (content, []Problem) {
+// endpoints is the load assignment of a service under a name; it exists for
+// every service, also for one without instances.
+func endpoints(st *naming.ServiceState, name string, scope Scope) (content, []Problem) {
 	a, problems := arrangementOf(st, scope)
-	return assignment(ClusterName(st.Service.Key), a, scope.Client), problems
+	return assignment(name, a, scope.Client), problems
 }
 
 // arrangementOf is what a service has to offer to the clients of one scope.

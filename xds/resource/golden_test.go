@@ -46,8 +46,10 @@ type goldenInstance struct {
 	Metadata            map[string]string
 }
 
+// goldenKey asks as client envoy or grpc, or as sidecar or gateway of Polaris.
 type goldenKey struct {
 	Type, Client, Name, Namespace string
+	Service, Ports                string    // of a sidecar
 	Egress                        string    // ip; the port is 15001
 	Location                      [3]string // of the client: region, zone, campus
 }
@@ -112,20 +114,23 @@ func (g *golden) world(t *testing.T) naming.World {
 func (k *goldenKey) key(t *testing.T) Key {
 	t.Helper()
 	types := map[string]Type{"cds": Cluster, "eds": Endpoints, "lds": Listener, "rds": Route}
-	clients := map[string]Client{"envoy": Envoy, "grpc": GRPC}
+	clients := map[string]Scope{"envoy": {}, "grpc": {Client: GRPC}, "sidecar": {Kind: Sidecar}, "gateway": {Kind: Gateway}}
 	typ, known := types[k.Type]
-	client, knownToo := clients[k.Client]
+	s, knownToo := clients[k.Client]
 	if !known || !knownToo {
-		t.Fatalf("resource %+v: type is one of cds, eds, lds, rds and client one of envoy, grpc", *k)
+		t.Fatalf("resource %+v: type is one of cds, eds, lds, rds and client one of envoy, grpc, sidecar, gateway", *k)
 	}
-	s := Scope{Client: client, Namespace: k.Namespace, EgressAddress: k.Egress, EgressPort: 15001}
+	s.Namespace, s.Service, s.BindPorts, s.EgressAddress, s.EgressPort = k.Namespace, k.Service, k.Ports, k.Egress, OutboundPort
 	if s.Namespace == "" {
 		s.Namespace = naming.DefaultNamespace
 	}
-	if s.EgressAddress == "" {
+	switch {
+	case s.Kind != Plain:
+		s.EgressAddress, s.IngressAddress, s.IngressPort = "0.0.0.0", "0.0.0.0", InboundPort
+	case s.EgressAddress == "":
 		s.EgressPort = 0
 	}
-	s = s.For(typ)
+	s = s.Of(typ, k.Name)
 	s.Location = naming.Location{Region: k.Location[0], Zone: k.Location[1], Campus: k.Location[2]}
 	return Key{typ, s, k.Name}
 }

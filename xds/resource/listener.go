@@ -22,21 +22,31 @@ func routerFilter() []*hcmv3.HttpFilter {
 // egressListener takes a process's outgoing requests and routes them by host.
 func egressListener(s Scope) *listenerv3.Listener {
 	return &listenerv3.Listener{
-		Name:    EgressListener,
-		Address: address(s.EgressAddress, s.EgressPort),
-		FilterChains: []*listenerv3.FilterChain{{Filters: []*listenerv3.Filter{{
-			Name: "envoy.filters.network.http_connection_manager",
-			ConfigType: &listenerv3.Filter_TypedConfig{TypedConfig: mustAny(&hcmv3.HttpConnectionManager{
-				StatPrefix: EgressListener,
-				RouteSpecifier: &hcmv3.HttpConnectionManager_Rds{Rds: &hcmv3.Rds{
-					ConfigSource: overADS(), RouteConfigName: EgressRoutes,
-				}},
-				HttpFilters:       routerFilter(),
-				UpgradeConfigs:    []*hcmv3.HttpConnectionManager_UpgradeConfig{{UpgradeType: "websocket"}},
-				StreamIdleTimeout: durationpb.New(0), // long quiet streams are the applications' business
-			})},
-		}}}},
+		Name:         EgressListener,
+		Address:      address(s.EgressAddress, s.EgressPort),
+		FilterChains: []*listenerv3.FilterChain{{Filters: httpFilters(httpManager(EgressListener, EgressRoutes))}},
 	}
+}
+
+// httpManager handles HTTP of any version as a named route table says.
+func httpManager(stats, routes string) *hcmv3.HttpConnectionManager {
+	return &hcmv3.HttpConnectionManager{
+		StatPrefix: stats,
+		RouteSpecifier: &hcmv3.HttpConnectionManager_Rds{Rds: &hcmv3.Rds{
+			ConfigSource: overADS(), RouteConfigName: routes,
+		}},
+		HttpFilters:       routerFilter(),
+		UpgradeConfigs:    []*hcmv3.HttpConnectionManager_UpgradeConfig{{UpgradeType: "websocket"}},
+		StreamIdleTimeout: durationpb.New(0), // long quiet streams are the applications' business
+	}
+}
+
+// httpFilters is a filter chain that ends in an HTTP manager.
+func httpFilters(m *hcmv3.HttpConnectionManager) []*listenerv3.Filter {
+	return []*listenerv3.Filter{{
+		Name:       "envoy.filters.network.http_connection_manager",
+		ConfigType: &listenerv3.Filter_TypedConfig{TypedConfig: mustAny(m)},
+	}}
 }
 
 // apiListener is what a gRPC channel to a service subscribes to. The routes
@@ -49,7 +59,7 @@ func apiListener(name string, s *naming.Service, set *naming.Settings) *listener
 			RouteSpecifier: &hcmv3.HttpConnectionManager_RouteConfig{RouteConfig: &routev3.RouteConfiguration{
 				Name: name,
 				VirtualHosts: []*routev3.VirtualHost{{
-					Name: ClusterName(s.Key), Domains: []string{"*"}, Routes: []*routev3.Route{routeTo(s, set, GRPC)},
+					Name: ClusterName(s.Key), Domains: []string{"*"}, Routes: []*routev3.Route{routeTo(ClusterName(s.Key), set, GRPC)},
 				}},
 			}},
 			HttpFilters: routerFilter(),

@@ -24,7 +24,8 @@ func shop(t testing.TB) naming.World {
 	return world(t, inst("default/cart", 1), inst("default/cart", 2), inst("default/pay", 3), inst("ops/log", 4))
 }
 
-// keys are what an Envoy and a gRPC client hold of the shop.
+// keys are what an Envoy, a sidecar of Polaris and a gRPC client hold of the
+// shop.
 func keys(w naming.World) []Key {
 	envoy, grpc := Scope{Namespace: "default", EgressAddress: "127.0.0.1", EgressPort: 15001}, Scope{Client: GRPC}
 	out := []Key{{Listener, envoy.For(Listener), EgressListener}, {Route, envoy.For(Route), EgressRoutes}}
@@ -34,6 +35,17 @@ func keys(w naming.World) []Key {
 			out = append(out, Key{Cluster, s.For(Cluster), name}, Key{Endpoints, s.For(Endpoints), name})
 		}
 		out = append(out, Key{Listener, grpc.For(Listener), name})
+		out = append(out, Key{Cluster, sidecarOf("default", "cart").For(Cluster), OutboundName(st.Service.Key)})
+	}
+	for _, ref := range []Ref{
+		{Cluster, "INBOUND|default|cart"},
+		{Endpoints, "INBOUND|default|cart"},
+		{Listener, outboundListener},
+		{Listener, "cart.default_INBOUND_15006"},
+		{Route, "polaris-inbound-cluster|cart.default"},
+		{Route, outboundRoutes},
+	} {
+		out = append(out, Key{ref.Type, sidecarOf("default", "cart").Of(ref.Type, ref.Name), ref.Name})
 	}
 	return out
 }
@@ -90,8 +102,11 @@ func TestW04ClustersDoNotChangeWithTheirInstances(t *testing.T) {
 			t.Errorf("%s %q changed with its instances", key.Type, key.Name)
 		}
 	}
-	for _, ref := range Affected(naming.ServiceKey{Namespace: "default", Name: "cart"}, false) {
-		if ref.Type != Endpoints {
+	cart := naming.ServiceKey{Namespace: "default", Name: "cart"}
+	for _, ref := range Affected(cart, false) {
+		// The inbound side of its own sidecars follows the ports that it registers.
+		inbound := ref.Type != Cluster && sidecarOf("default", "cart").isInbound(ref.Type, ref.Name)
+		if ref.Type != Endpoints && !inbound {
 			t.Errorf("a change of instances rebuilds %s %q", ref.Type, ref.Name)
 		}
 	}
@@ -155,7 +170,9 @@ func TestW07NoConfigSourceWaitsForEver(t *testing.T) {
 			}
 		})
 	}
-	if want := 2*3 + 1; sources != want { // of each cluster, and the routes of the egress listener
+	// Of each cluster, and the routes of each listener: one of Envoy, and of a
+	// sidecar the outbound one, its application's port, and its own port.
+	if want := 3*3 + 1 + 1 + 3; sources != want {
 		t.Errorf("%d config sources, want %d", sources, want)
 	}
 }
@@ -171,8 +188,12 @@ func TestW15EndpointsHaveTheNameThatTheirClusterGives(t *testing.T) {
 		if name == "" {
 			name = c.GetName()
 		}
-		cla := decode(t, made(t, w, Key{Endpoints, key.Scope, name})).(*endpointv3.ClusterLoadAssignment)
-		if c.GetName() != key.Name || cla.GetClusterName() != name {
+		scope := key.Scope
+		if scope.Kind != Plain {
+			scope = sidecarOf("default", "cart").Of(Endpoints, name)
+		}
+		cla := decode(t, made(t, w, Key{Endpoints, scope, name})).(*endpointv3.ClusterLoadAssignment)
+		if c.GetName() != key.Name || cla.GetClusterName() != name || AssignmentOf(key.Name) != name {
 			t.Errorf("cluster %q asks for %q and gets %q", key.Name, name, cla.GetClusterName())
 		}
 	}

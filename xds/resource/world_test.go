@@ -119,11 +119,15 @@ func acceptable(r *rapid.T) {
 		}
 	}
 	for _, ns := range []string{"a", "A", "b.a"} {
-		routable(r, w, again, ns)
+		routable(r, w, again, Key{Route, Scope{Namespace: ns}, EgressRoutes}, ClusterName)
+		routable(r, w, again, Key{Route, Scope{Kind: Sidecar, Namespace: ns}, outboundRoutes}, OutboundName)
+	}
+	for _, key := range everyKey(w) {
+		same(r, w, again, key)
 	}
 	for st := range w.Services("") {
 		for _, ref := range Affected(st.Service.Key, true) {
-			if ref.Type == Listener {
+			if ref.Type == Listener && !ref.ByNameOnly() {
 				l, ok := same(r, w, again, Key{Listener, Scope{Client: GRPC}, ref.Name}).(*listenerv3.Listener)
 				if !ok || l.GetName() != ref.Name {
 					r.Fatalf("%q: %v", ref.Name, l)
@@ -194,8 +198,7 @@ func accounted(r *rapid.T, w naming.World, key Key, cla *endpointv3.ClusterLoadA
 
 // routable checks that no domain occurs twice, and that every service has one
 // of its own or is reported.
-func routable(r *rapid.T, w, again naming.World, own string) {
-	key := Key{Route, Scope{Namespace: own}, EgressRoutes}
+func routable(r *rapid.T, w, again naming.World, key Key, clusterOf func(naming.ServiceKey) string) {
 	m := same(r, w, again, key).(*routev3.RouteConfiguration)
 	_, problems, _ := Build(w, key)
 	reported := map[string]bool{}
@@ -205,12 +208,13 @@ func routable(r *rapid.T, w, again naming.World, own string) {
 	domains, hosts := map[string]bool{}, map[string][]string{}
 	for _, v := range m.GetVirtualHosts() {
 		for _, d := range v.GetDomains() {
-			if domains[strings.ToLower(d)] || strings.ContainsAny(d, "/*") {
+			if domains[strings.ToLower(d)] || strings.ContainsAny(d, "/*") && d != "*" {
 				r.Fatalf("domain %q in %v", d, m)
 			}
 			domains[strings.ToLower(d)] = true
 		}
-		if v.GetRoutes()[0].GetRoute().GetCluster() != v.GetName() || hosts[v.GetName()] != nil {
+		to := v.GetRoutes()[0].GetRoute().GetCluster()
+		if to != v.GetName() && to != passthrough || hosts[v.GetName()] != nil {
 			r.Fatalf("%v", v)
 		}
 		strictRoute(r, v.GetRoutes()[0], Envoy)
@@ -218,11 +222,14 @@ func routable(r *rapid.T, w, again naming.World, own string) {
 	}
 	for st := range w.Services("") {
 		want := 1
-		if st.Service.Key.Namespace == own {
-			want = 2
+		if key.Scope.Kind != Plain {
+			want = 4
 		}
-		if len(hosts[ClusterName(st.Service.Key)]) < want && !reported[st.Service.Key.String()] {
-			r.Fatalf("%v has the domains %q, and nobody is told", st.Service.Key, hosts[ClusterName(st.Service.Key)])
+		if st.Service.Key.Namespace == key.Scope.Namespace {
+			want++
+		}
+		if has := hosts[clusterOf(st.Service.Key)]; len(has) < want && !reported[st.Service.Key.String()] {
+			r.Fatalf("%v has the domains %q, and nobody is told", st.Service.Key, has)
 		}
 	}
 }
@@ -316,6 +323,15 @@ func everyKey(w naming.World) []Key {
 			out = append(out, Key{Cluster, s, name}, Key{Endpoints, s, name})
 			s.Location = naming.Location{Region: "c", Zone: "c", Campus: "c"}
 			out = append(out, Key{Endpoints, s, name})
+		}
+		sidecar := Scope{
+			Kind: Sidecar, Namespace: k.Namespace, Service: k.Name,
+			EgressAddress: "0.0.0.0", EgressPort: OutboundPort, IngressAddress: "0.0.0.0", IngressPort: InboundPort,
+		}
+		for _, ref := range Affected(k, true) {
+			for _, s := range []Scope{sidecar, {Kind: Gateway, Namespace: "a", EgressAddress: "0.0.0.0", EgressPort: OutboundPort}} {
+				out = append(out, Key{ref.Type, s.Of(ref.Type, ref.Name), ref.Name})
+			}
 		}
 		for _, target := range []string{name, k.String(), k.Name + "." + k.Namespace} {
 			out = append(out, Key{Listener, Scope{Client: GRPC}, target}, Key{Listener, Scope{Client: GRPC}, target + ":80"})
