@@ -194,8 +194,8 @@ func TestPolarisSidecarIsTransparent(t *testing.T) {
 	}
 }
 
-// gateway is the bootstrap that Polaris documents for an Envoy at the edge.
-const gateway = `
+// polarisGateway is the bootstrap that Polaris documents for an Envoy at the edge.
+const polarisGateway = `
 node:
   id: "gateway~edge/c962adc3-673e-4637-9ba8-969d755ef66a~127.0.0.1"
   cluster: "default"
@@ -225,7 +225,7 @@ func TestPolarisGateway(t *testing.T) {
 	if !harness.Alone(t) {
 		return
 	}
-	for name, config := range map[string]string{"SotW": gateway, "Delta": strings.ReplaceAll(gateway, "api_type: GRPC", "api_type: DELTA_GRPC")} {
+	for name, config := range map[string]string{"SotW": polarisGateway, "Delta": strings.ReplaceAll(polarisGateway, "api_type: GRPC", "api_type: DELTA_GRPC")} {
 		t.Run(name, func(t *testing.T) {
 			s := polarisServer(t)
 			r := harness.Connect(t, s.Polaris)
