@@ -20,6 +20,7 @@ var may = map[string]string{
 	"naming": "", "auth": "", "batch": "", "proto/storepb": "",
 	"naming/registry":     "naming",
 	"naming/health":       "naming",
+	"naming/follow":       "naming naming/registry",
 	"naming/polaris":      "naming auth",
 	"store":               "naming",
 	"store/codec":         "naming proto/storepb",
