@@ -37,23 +37,22 @@ func Build(w naming.World, key Key) (*Resource, []Problem, error) {
 		revision naming.Revision
 		problems []Problem
 	)
-	if key.Type == Endpoints && key.Scope.Service == "" { // else they are the ports behind a sidecar
-		return buildEndpoints(assigned(w, key), key)
-	}
 	switch {
-	case key.Scope.Kind != Plain:
-		if m, revision, problems = buildPolaris(w, key); m == nil {
+	case key.Type == Endpoints:
+		st := serviceNamed(w, key.Name)
+		if st == nil {
 			return nil, nil, nil
 		}
+		c, left := endpoints(st, key.Scope.Client)
+		r, err := encode(key, c, st.Revision)
+		return r, left, err
 	case key.Type == Cluster:
 		if st := serviceNamed(w, key.Name); st != nil {
-			set, wrong := settingsOf(st.Service)
-			m, revision, problems = cluster(st.Service, &set, key.Scope.Client), st.Service.Revision, wrong
+			m, revision = cluster(st.Service, key.Scope.Client), st.Service.Revision
 		}
 	case key.Type == Listener && key.Scope.Client == GRPC:
 		if st := serviceOfTarget(w, key.Name); st != nil {
-			set, _ := naming.StoredSettings(st.Service.Metadata) // its cluster reports what is wrong
-			m, revision = apiListener(key.Name, st.Service, &set), st.Service.Revision
+			m, revision = apiListener(key.Name, st.Service), st.Service.Revision
 		}
 	case key.Type == Listener && key.Name == EgressListener && key.Scope.EgressAddress != "":
 		m, revision = egressListener(key.Scope), 1
@@ -75,26 +74,6 @@ func Build(w naming.World, key Key) (*Resource, []Problem, error) {
 	return r, problems, err
 }
 
-// assigned finds the service that a load assignment is of, nil when there is
-// none.
-func assigned(w naming.World, key Key) *naming.ServiceState {
-	if key.Scope.Kind == Plain {
-		return serviceNamed(w, key.Name)
-	}
-	return serviceOutbound(w, key.Name)
-}
-
-// buildEndpoints makes the load assignment of a service, nil when there is
-// none.
-func buildEndpoints(st *naming.ServiceState, key Key) (*Resource, []Problem, error) {
-	if st == nil {
-		return nil, nil, nil
-	}
-	c, problems := endpoints(st, key.Name, key.Scope)
-	r, err := encode(key, c, st.Revision)
-	return r, problems, err
-}
-
 // Names lists the members of a wildcard subscription, sorted. Proxyless gRPC
 // asks by name only.
 func Names(w naming.World, t Type, s Scope) []string {
@@ -103,17 +82,12 @@ func Names(w naming.World, t Type, s Scope) []string {
 	}
 	switch {
 	case t == Cluster:
-		nameOf, out := ClusterName, []string(nil)
-		if s.Kind != Plain {
-			nameOf, out = OutboundName, []string{inboundPassthrough, passthrough}
-		}
+		var out []string
 		for st := range w.Services("") {
-			out = append(out, nameOf(st.Service.Key))
+			out = append(out, ClusterName(st.Service.Key))
 		}
 		slices.Sort(out)
 		return out
-	case t == Listener && s.Kind != Plain:
-		return []string{outboundListener}
 	case t == Listener && s.EgressAddress != "":
 		return []string{EgressListener}
 	default:
@@ -127,23 +101,14 @@ func Names(w naming.World, t Type, s Scope) []string {
 // another form than its two canonical ones are not listed: see [Targets].
 func Affected(key naming.ServiceKey, membership bool) []Ref {
 	name := ClusterName(key)
-	refs := []Ref{
-		{Endpoints, name},
-		{Endpoints, OutboundName(key)},
-		{Endpoints, InboundName(key)},
-		{Listener, inboundListenerName(key)},
-		{Route, inboundRouteName(key, 0)},
-	}
 	if !membership {
-		return refs
+		return []Ref{{Endpoints, name}}
 	}
-	return append(refs,
-		Ref{Cluster, name},
-		Ref{Cluster, OutboundName(key)},
-		Ref{Listener, key.Name + "." + key.Namespace},
-		Ref{Listener, name},
-		Ref{Route, EgressRoutes},
-		Ref{Route, outboundRoutes},
-		Ref{Route, gatewayRoutes},
-	)
+	return []Ref{
+		{Cluster, name},
+		{Endpoints, name},
+		{Listener, key.Name + "." + key.Namespace},
+		{Listener, name},
+		{Route, EgressRoutes},
+	}
 }
