@@ -56,12 +56,19 @@ func (f *fake) all() []string {
 	return slices.Concat(f.groups...)
 }
 
+// bounds is a config with one kind.
+func bounds(queue, group int) Config {
+	c := Default("a")
+	c.Kinds[0].QueueSize, c.Kinds[0].MaxBatchCount = queue, group
+	return c
+}
+
 // start runs a batcher and returns it with the function that stops it.
 func start(t testing.TB, cfg Config, f *fake) (*Batcher[string, string], func()) {
 	t.Helper()
 	b, err := New(cfg, Deps[string, string]{
 		Commit: f.commit, Splittable: func(err error) bool { return errors.Is(err, errGuilty) },
-		Metrics: prometheus.NewRegistry(), Log: zap.NewNop(),
+		Parallel: 1, Metrics: prometheus.NewRegistry(), Log: zap.NewNop(),
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -79,10 +86,10 @@ func start(t testing.TB, cfg Config, f *fake) (*Batcher[string, string], func())
 
 func TestIdleWriteWaitsForNothing(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		b, stop := start(t, Default(), &fake{})
+		b, stop := start(t, Default("a"), &fake{})
 		defer stop()
 		began := time.Now()
-		res, err := b.Do(t.Context(), "a")
+		res, err := b.Do(t.Context(), 0, "a")
 		if res != "did a" || err != nil || time.Since(began) != 0 {
 			t.Errorf("Do = %q, %v after %s; want an answer at once", res, err, time.Since(began))
 		}
@@ -92,12 +99,12 @@ func TestIdleWriteWaitsForNothing(t *testing.T) {
 func TestNextGroupGathersWhileOneCommits(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := &fake{gate: make(chan struct{})}
-		b, stop := start(t, Default(), f)
+		b, stop := start(t, Default("a"), f)
 		defer stop()
 		var wg sync.WaitGroup
 		for n := range 5 {
 			wg.Go(func() {
-				if _, err := b.Do(t.Context(), fmt.Sprint(n)); err != nil {
+				if _, err := b.Do(t.Context(), 0, fmt.Sprint(n)); err != nil {
 					t.Error(err)
 				}
 			})
@@ -114,14 +121,14 @@ func TestNextGroupGathersWhileOneCommits(t *testing.T) {
 func TestFullQueueIsRefusedAtOnce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := &fake{gate: make(chan struct{})}
-		b, stop := start(t, Config{QueueSize: 1, MaxGroup: 1, CommitTimeout: time.Second}, f)
+		b, stop := start(t, bounds(1, 1), f)
 		defer stop()
 		var wg sync.WaitGroup
 		for _, item := range []string{"running", "queued"} {
-			wg.Go(func() { _, _ = b.Do(t.Context(), item) })
+			wg.Go(func() { _, _ = b.Do(t.Context(), 0, item) })
 			synctest.Wait()
 		}
-		if _, err := b.Do(t.Context(), "over"); !errors.Is(err, ErrFull) {
+		if _, err := b.Do(t.Context(), 0, "over"); !errors.Is(err, ErrFull) {
 			t.Errorf("err = %v, want ErrFull", err)
 		}
 		close(f.gate)
@@ -132,13 +139,13 @@ func TestFullQueueIsRefusedAtOnce(t *testing.T) {
 func TestCallerThatGaveUp(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := &fake{gate: make(chan struct{})}
-		b, stop := start(t, Default(), f)
+		b, stop := start(t, Default("a"), f)
 		defer stop()
 		running, queuedErr := make(chan error, 1), make(chan error, 1)
 		ctx, cancel := context.WithCancel(t.Context())
-		go func() { _, err := b.Do(ctx, "running"); running <- err }()
+		go func() { _, err := b.Do(ctx, 0, "running"); running <- err }()
 		synctest.Wait()
-		go func() { _, err := b.Do(ctx, "queued"); queuedErr <- err }()
+		go func() { _, err := b.Do(ctx, 0, "queued"); queuedErr <- err }()
 		synctest.Wait()
 		cancel()
 		if err := <-running; !errors.Is(err, ErrOutcomeUnknown) || !errors.Is(err, context.Canceled) {
@@ -147,7 +154,7 @@ func TestCallerThatGaveUp(t *testing.T) {
 		if err := <-queuedErr; !errors.Is(err, ErrNotDone) {
 			t.Errorf("a queued item: %v, want ErrNotDone", err)
 		}
-		if _, err := b.Do(ctx, "late"); !errors.Is(err, ErrNotDone) {
+		if _, err := b.Do(ctx, 0, "late"); !errors.Is(err, ErrNotDone) {
 			t.Errorf("an ended context: %v, want ErrNotDone", err)
 		}
 		close(f.gate)
@@ -161,14 +168,14 @@ func TestCallerThatGaveUp(t *testing.T) {
 func TestOnlyTheGuiltyFails(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := &fake{gate: make(chan struct{})}
-		b, stop := start(t, Default(), f)
+		b, stop := start(t, Default("a"), f)
 		defer stop()
 		errs := make(map[string]error)
 		var mu sync.Mutex
 		var wg sync.WaitGroup
 		for _, item := range []string{"first", "a", "b", "bad", "c", "d"} {
 			wg.Go(func() {
-				_, err := b.Do(t.Context(), item)
+				_, err := b.Do(t.Context(), 0, item)
 				mu.Lock()
 				defer mu.Unlock()
 				errs[item] = err
@@ -190,12 +197,12 @@ func TestOnlyTheGuiltyFails(t *testing.T) {
 
 func TestPanicAnswersItsGroupAndGoesOn(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		b, stop := start(t, Default(), &fake{})
+		b, stop := start(t, Default("a"), &fake{})
 		defer stop()
-		if _, err := b.Do(t.Context(), "boom"); !errors.Is(err, ErrPanicked) {
+		if _, err := b.Do(t.Context(), 0, "boom"); !errors.Is(err, ErrPanicked) {
 			t.Errorf("err = %v, want ErrPanicked", err)
 		}
-		if res, err := b.Do(t.Context(), "next"); err != nil || res != "did next" {
+		if res, err := b.Do(t.Context(), 0, "next"); err != nil || res != "did next" {
 			t.Errorf("after a panic: %q, %v", res, err)
 		}
 	})
@@ -204,11 +211,11 @@ func TestPanicAnswersItsGroupAndGoesOn(t *testing.T) {
 func TestStopAnswersWhatIsQueued(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := &fake{gate: make(chan struct{})}
-		b, stop := start(t, Config{QueueSize: 10, MaxGroup: 1, CommitTimeout: time.Second}, f)
+		b, stop := start(t, bounds(10, 1), f)
 		var wg sync.WaitGroup
 		for n := range 3 {
 			wg.Go(func() {
-				if _, err := b.Do(t.Context(), fmt.Sprint(n)); err != nil {
+				if _, err := b.Do(t.Context(), 0, fmt.Sprint(n)); err != nil {
 					t.Error(err)
 				}
 			})
@@ -217,7 +224,7 @@ func TestStopAnswersWhatIsQueued(t *testing.T) {
 		close(f.gate)
 		stop()
 		wg.Wait()
-		if _, err := b.Do(t.Context(), "late"); !errors.Is(err, ErrClosed) {
+		if _, err := b.Do(t.Context(), 0, "late"); !errors.Is(err, ErrClosed) {
 			t.Errorf("after the stop: %v, want ErrClosed", err)
 		}
 	})
@@ -231,7 +238,7 @@ func TestModel(t *testing.T) {
 		patience := rapid.SliceOfN(rapid.IntRange(0, 3), len(bad), len(bad)).Draw(r, "patience")
 		group := rapid.IntRange(1, 8).Draw(r, "group")
 		f := &fake{}
-		b, stop := start(t, Config{QueueSize: 1000, MaxGroup: group, CommitTimeout: time.Second}, f)
+		b, stop := start(t, bounds(1000, group), f)
 		errs := make([]error, len(bad))
 		var wg sync.WaitGroup
 		name := func(n int) string {
@@ -246,7 +253,7 @@ func TestModel(t *testing.T) {
 				if patience[n] == 0 {
 					go cancel()
 				}
-				_, errs[n] = b.Do(ctx, name(n))
+				_, errs[n] = b.Do(ctx, 0, name(n))
 				cancel()
 			})
 		}
@@ -271,27 +278,37 @@ func TestModel(t *testing.T) {
 }
 
 func TestConfigNamesTheField(t *testing.T) {
-	for want, cfg := range map[string]Config{
-		"batch.queue-size":     {QueueSize: 0, MaxGroup: 1, CommitTimeout: time.Second},
-		"batch.max-group":      {QueueSize: 1, MaxGroup: 0, CommitTimeout: time.Second},
-		"batch.commit-timeout": {QueueSize: 1, MaxGroup: 1, CommitTimeout: time.Hour},
+	for want, change := range map[string]func(*Config, *KindConfig){
+		"batch.commit-timeout":    func(c *Config, _ *KindConfig) { c.CommitTimeout = time.Hour },
+		"batch.a.queue-size":      func(_ *Config, k *KindConfig) { k.QueueSize = 0 },
+		"batch.a.max-batch-count": func(_ *Config, k *KindConfig) { k.MaxBatchCount = 10_001 },
+		"batch.a.concurrency":     func(_ *Config, k *KindConfig) { k.Concurrency = 0 },
+		"batch.a.task-life":       func(_ *Config, k *KindConfig) { k.TaskLife = time.Millisecond },
+		"batch.a.wait-time":       func(_ *Config, k *KindConfig) { k.WaitTime = 2 * time.Second },
+		"task-life (1s)":          func(_ *Config, k *KindConfig) { k.WaitTime = time.Second },
+		"no kind":                 func(c *Config, _ *KindConfig) { c.Kinds = nil },
 	} {
-		if err := cfg.Validate(); err == nil || !strings.Contains(err.Error(), want) {
-			t.Errorf("%+v: %v, want an error naming %s", cfg, err, want)
+		c := Default("a")
+		change(&c, &c.Kinds[0])
+		if err := c.Validate(); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%v, want an error naming %s", err, want)
 		}
+	}
+	if _, err := New(Default("a"), Deps[int, int]{}); err == nil {
+		t.Error("a store that runs no commit was accepted")
 	}
 }
 
 func BenchmarkDo(b *testing.B) {
 	for _, callers := range []int{1, 64, 512} {
 		b.Run(fmt.Sprint("callers=", callers), func(b *testing.B) {
-			bt, stop := start(b, Default(), &fake{})
+			bt, stop := start(b, Default("a"), &fake{})
 			defer stop()
 			b.SetParallelism(callers)
 			b.ReportAllocs()
 			b.RunParallel(func(pb *testing.PB) {
 				for pb.Next() {
-					if _, err := bt.Do(context.Background(), "x"); err != nil {
+					if _, err := bt.Do(context.Background(), 0, "x"); err != nil {
 						b.Error(err)
 					}
 				}

@@ -1,12 +1,18 @@
 package e2e
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
+	"io"
+	"maps"
 	"math"
+	"net"
+	"net/http"
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -25,6 +31,7 @@ func envoyExamples() []example {
 	return []example{
 		{"quickstart", func(t *testing.T, folder string, s *harness.Server) { shopViaEnvoy(t, folder, s) }},
 		{"eds-only", func(t *testing.T, folder string, s *harness.Server) { shopViaEnvoy(t, folder, s) }},
+		{"gateway", gateway},
 		{"delta", onlyWhatChanged},
 	}
 }
@@ -40,7 +47,8 @@ func TestEveryExampleIsRun(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	var folders, run []string
+	var folders []string
+	run := []string{"polaris-sidecar"} // by TestExamplePolarisSidecar, whose ports are fixed
 	for _, e := range entries {
 		if e.IsDir() {
 			folders = append(folders, e.Name())
@@ -134,9 +142,8 @@ func moved(t *testing.T, folder, file string, to map[string]string) string {
 	return path
 }
 
-// shopViaEnvoy runs an example's Envoy and compares its answers with those
-// expected.
-func shopViaEnvoy(t *testing.T, folder string, s *harness.Server) *harness.Envoy {
+// exampleEnvoy runs an example's Envoy for the length of the test.
+func exampleEnvoy(t *testing.T, folder string, s *harness.Server) *harness.Envoy {
 	t.Helper()
 	egress, admin := harness.FreeAddr(), harness.FreeAddr()
 	path := moved(t, folder, "envoy.yaml", map[string]string{"15010": s.XDS, "15001": egress, "9901": admin})
@@ -149,19 +156,84 @@ func shopViaEnvoy(t *testing.T, folder string, s *harness.Server) *harness.Envoy
 		e.CheckNothingRefused(t)
 		e.Stop()
 	})
-	want := strings.Fields(exampleFile(t, folder, "expected.txt")) // count, name, count, name
-	harness.Wait(t, soon, func() error {
-		c := e.Get("shop", 6)
-		var got []string
-		for name, n := range c.By {
-			got = append(got, fmt.Sprint(n), name)
+	return e
+}
+
+// shows waits until the lines that a README's command prints, through sort
+// and uniq -c, are those of expected.txt.
+func shows(t *testing.T, folder string, lines func() []string) {
+	t.Helper()
+	want := map[string]int{}
+	for line := range strings.Lines(exampleFile(t, folder, "expected.txt")) {
+		count, text, _ := strings.Cut(strings.TrimSpace(line), " ")
+		n, err := strconv.Atoi(count)
+		if err != nil {
+			t.Fatalf("expected.txt: %q: %v", line, err)
 		}
-		if slices.Sort(got); c.Errors > 0 || !slices.Equal(got, slices.Sorted(slices.Values(want))) {
-			return fmt.Errorf("got %v, %d errors; want %v", got, c.Errors, want)
+		want[text] = n
+	}
+	harness.Wait(t, soon, func() error {
+		got := map[string]int{}
+		for _, line := range lines() {
+			got[line]++
+		}
+		if !maps.Equal(got, want) {
+			return fmt.Errorf("got %v, want %v", got, want)
 		}
 		return nil
 	})
+}
+
+// shopViaEnvoy runs an example's Envoy and compares its answers with those
+// expected.
+func shopViaEnvoy(t *testing.T, folder string, s *harness.Server) *harness.Envoy {
+	t.Helper()
+	e := exampleEnvoy(t, folder, s)
+	shows(t, folder, func() []string {
+		var lines []string
+		c := e.Get("shop", 6)
+		for name, n := range c.By {
+			lines = append(lines, slices.Repeat([]string{name}, n)...)
+		}
+		return append(lines, slices.Repeat([]string{c.Last}, c.Errors)...)
+	})
 	return e
+}
+
+// gateway asks for public hosts, as curl --connect-to does.
+func gateway(t *testing.T, folder string, s *harness.Server) {
+	shop(t, s, "backend cart red 5 100")
+	e := exampleEnvoy(t, folder, s)
+	client := &http.Client{Timeout: soon, Transport: &http.Transport{
+		DialContext: func(ctx context.Context, network, _ string) (net.Conn, error) {
+			return new(net.Dialer).DialContext(ctx, network, e.Egress)
+		},
+	}}
+	defer client.CloseIdleConnections()
+	shows(t, folder, func() []string {
+		var lines []string
+		for range 4 {
+			for _, url := range []string{"www.example.com", "api.example.com/cart/7", "api.example.com", "cart.default"} {
+				answer, err := fetch(client, "http://"+url)
+				if err != nil {
+					answer = err.Error()
+				}
+				lines = append(lines, answer+" "+url)
+			}
+		}
+		return lines
+	})
+}
+
+// fetch returns the body and the status code.
+func fetch(client *http.Client, url string) (string, error) {
+	res, err := client.Get(url) //nolint:noctx // the client has a timeout
+	if err != nil {
+		return "", err
+	}
+	defer func() { _ = res.Body.Close() }()
+	body, err := io.ReadAll(res.Body)
+	return fmt.Sprintf("%s %d", body, res.StatusCode), err
 }
 
 // onlyWhatChanged: a server that was restarted sends nothing that the Envoy

@@ -10,10 +10,12 @@ packages=()
 command -v "${CC:-gcc}" >/dev/null || packages+=(gcc libc6-dev) # for go test -race
 command -v python3 >/dev/null || packages+=(python3)
 python3 -c 'import ensurepip, venv' 2>/dev/null || packages+=(python3-venv)
+command -v iptables >/dev/null || packages+=(iptables) # leads connections to sidecars
 command -v javac >/dev/null || packages+=(jdk)
 command -v mvn >/dev/null || packages+=(maven)
 command -v node >/dev/null || packages+=(nodejs)
 command -v npm >/dev/null || packages+=(npm)
+command -v mariadbd >/dev/null || packages+=(mariadb-server)
 if ((${#packages[@]})); then
 	echo "e2e: installing ${packages[*]}"
 	sudo=; [ "$(id -u)" = 0 ] || sudo=sudo

@@ -47,7 +47,7 @@ func TestStartSaysWhatIsWrong(t *testing.T) {
 		"second server on the same file": {func(s *harness.Server) { s.DataDir = running.DataDir }, []string{"another server has it open"}},
 		"unknown key in the file":        {func(s *harness.Server) { s.Args = []string{"--config", yaml} }, []string{"xds-adr", "xds-addr"}},
 		"unknown flag":                   {func(s *harness.Server) { s.Args = []string{"--no-such-flag"} }, []string{"no-such-flag"}},
-		"value out of range":             {func(s *harness.Server) { s.Args = []string{"--batch.max-group", "0"} }, []string{"batch.max-group", "10000"}},
+		"value out of range":             {func(s *harness.Server) { s.Args = []string{"--batch.register.max-batch-count", "0"} }, []string{"batch.register.max-batch-count", "10000"}},
 		"config file that is not there":  {func(s *harness.Server) { s.Args = []string{"--config", "/no/such"} }, []string{"/no/such"}},
 		"address that is none":           {func(s *harness.Server) { s.XDS = "nonsense" }, []string{"xds-addr", "host:port"}},
 		"log level that does not exist":  {func(s *harness.Server) { s.Args = []string{"--log-level", "loud"} }, []string{"log-level"}},

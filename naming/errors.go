@@ -17,7 +17,7 @@ const (
 	Denied                          // not allowed
 	Overloaded                      // a bounded queue is full; nothing was done
 	StoreFailed                     // the store refused or failed; nothing was done
-	NotDone                         // the caller's time ran out first; nothing was done
+	NotDone                         // time ran out first; nothing was done
 	OutcomeUnknown                  // it may or may not have been done; retry is safe
 	NotReady                        // this node cannot answer yet
 	NoHealthCheck                   // a beat for an instance whose health is not checked

@@ -1,5 +1,10 @@
 package naming
 
+import (
+	"fmt"
+	"runtime/debug"
+)
+
 // View reads the stored world inside a transaction. A missing object is nil
 // without an error. Returned objects are never modified.
 type View interface {
@@ -58,14 +63,15 @@ func (u Usage) Add(o Usage) Usage {
 // One result per write. A refused write has its Err set and changes nothing;
 // its neighbours go on. When no write changes anything, the commit has no
 // changes and revision 0, and nothing must be written: results then carry the
-// revision before. An error means that the view failed.
+// revision before. An error of kind Internal means that a write panicked, any
+// other that the view failed.
 func Plan(next Revision, now Micros, v View, writes []Write) (Commit, []Result, error) {
 	o := &overlay{
 		view: v, revision: next, now: now, objects: map[objectID]Object{}, usage: map[ServiceKey]Usage{},
 	}
 	results := make([]Result, len(writes))
 	for n, w := range writes {
-		r, err := w.decide(o)
+		r, err := decide(w, o)
 		if err != nil {
 			return Commit{}, nil, err
 		}
@@ -85,6 +91,17 @@ func Plan(next Revision, now Micros, v View, writes []Write) (Commit, []Result, 
 		}
 	}
 	return commit, results, nil
+}
+
+// decide asks one write. That it panics is an error of its own kind: nothing has
+// been written yet, so the group can be tried again without the guilty one.
+func decide(w Write, o *overlay) (r Result, err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			err = &Error{Kind: Internal, Err: fmt.Errorf("%T panicked: %v\n%s", w, p, debug.Stack())}
+		}
+	}()
+	return w.decide(o)
 }
 
 func (r *Result) madeBy(rev Revision) bool {

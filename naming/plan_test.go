@@ -3,6 +3,7 @@ package naming_test
 import (
 	"errors"
 	"slices"
+	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -339,4 +340,14 @@ func (s *spy) Usage(key naming.ServiceKey) (naming.Usage, error) {
 func (s *spy) Contract(key naming.ServiceKey, id string) (*naming.Contract, error) {
 	s.read.Contracts = append(s.read.Contracts, &naming.Contract{Service: key})
 	return s.shelf.Contract(key, id)
+}
+
+// A write that panics fails its group before anything is written, in a way
+// that lets the group be tried again without it.
+func TestAPanicIsAnErrorOfTheGroup(t *testing.T) {
+	s := newShelf()
+	_, _, err := naming.Plan(1, 1, s, []naming.Write{put("a"), (*naming.Register)(nil)})
+	if naming.KindOf(err) != naming.Internal || !strings.Contains(err.Error(), "Register panicked") {
+		t.Errorf("err = %v, want one of kind Internal that names the write", err)
+	}
 }

@@ -24,6 +24,9 @@ func ParseSettings(m Metadata) (Settings, error) {
 func StoredSettings(m Metadata) (Settings, []*Error) {
 	s := DefaultSettings()
 	from, _ := slices.BinarySearchFunc(m, SettingPrefix, func(p Pair, prefix string) int { return strings.Compare(p.Key, prefix) })
+	if from == len(m) || !strings.HasPrefix(m[from].Key, SettingPrefix) {
+		return s, nil // as most
+	}
 	given := map[string]bool{}
 	var wrong []*Error
 	for _, p := range m[from:] { // sorted by key
@@ -42,9 +45,6 @@ func StoredSettings(m Metadata) (Settings, []*Error) {
 			continue
 		}
 		given[name] = true
-	}
-	if from == len(m) || len(given) == 0 && len(wrong) == 0 {
-		return s, nil
 	}
 	return s, append(wrong, s.fit(given)...)
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"net"
 	"sync/atomic"
+	"time"
 
 	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
 	"github.com/prometheus/client_golang/prometheus"
@@ -38,6 +39,7 @@ type app struct {
 	store    *bolt.Store // nil before it is opened
 	registry *registry.Registry
 	leases   *health.Leases
+	order    *order
 	batch    *batch.Batcher[naming.Write, naming.Result]
 	pipeline *xds.Pipeline
 	ads      *ads.Server
@@ -64,8 +66,12 @@ func newApp(cfg Config, log *zap.Logger) (*app, error) {
 	if a.leases, err = health.New(cfg.Lease, health.Deps{Flip: a.flip, Metrics: a.metrics, Log: log.Named("leases")}); err != nil {
 		return nil, err
 	}
+	a.order = &order{
+		registry: a.registry, track: a.track, patience: time.Second, log: log,
+		reload: func(ctx context.Context) error { return load(ctx, a.store, a.registry) },
+	}
 	a.batch, err = batch.New(cfg.Batch, batch.Deps[naming.Write, naming.Result]{
-		Commit: a.commit, Splittable: splittable, Metrics: a.metrics, Log: log.Named("batch"),
+		Commit: a.commit, Splittable: splittable, Parallel: bolt.Writers, Key: keyOf, Metrics: a.metrics, Log: log.Named("batch"),
 	})
 	if err != nil {
 		return nil, err
@@ -82,7 +88,7 @@ func newApp(cfg Config, log *zap.Logger) (*app, error) {
 // buildDoors makes the three doors.
 func (a *app) buildDoors() (err error) {
 	registrar := naming.NewRegistrar(naming.Config{AutoCreate: a.cfg.AutoCreate}, naming.Deps{
-		Writer: a.writer(), World: a.registry, Beats: a.leases,
+		Writer: writer{a.batch}, World: a.registry, Beats: a.leases,
 	})
 	if a.polaris, err = grpcserver.New(a.cfg.Polaris, a.metrics, a.log); err != nil {
 		return err

@@ -167,7 +167,7 @@ func TestRegistrationTravelsTheWholeWay(t *testing.T) {
 
 // A client that reconnects to the restarted server with what it has is sent
 // nothing, and then the next change.
-func TestRestartSendsOnlyDifferences(t *testing.T) {
+func TestReferenceDefect08RestartSendsOnlyDifferences(t *testing.T) {
 	dir := t.TempDir()
 	w := startWhole(t, dir)
 	w.register(t, 5)

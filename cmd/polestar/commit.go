@@ -2,13 +2,9 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"time"
 
-	"go.uber.org/zap"
-
-	"polestar/batch"
 	"polestar/naming"
 	"polestar/naming/registry"
 	"polestar/store"
@@ -24,15 +20,8 @@ func (a *app) commit(ctx context.Context, writes []naming.Write) ([]naming.Resul
 	if err != nil {
 		return nil, err
 	}
-	if err := a.registry.Apply(done); err != nil {
-		// The store is ahead of memory: read it again rather than guess.
-		a.log.Error("the registry missed a commit; loading it again from the store", zap.Error(err))
-		if err := load(ctx, a.store, a.registry); err != nil {
-			return nil, &naming.Error{Kind: naming.OutcomeUnknown, Msg: "stored, but this node cannot show it yet", Err: err}
-		}
-	}
-	for n := range done.Changes {
-		a.track(&done.Changes[n])
+	if err := a.order.publish(ctx, done, results); err != nil {
+		return nil, &naming.Error{Kind: naming.OutcomeUnknown, Msg: "stored, but this node cannot show it yet", Err: err}
 	}
 	return results, nil
 }
@@ -63,7 +52,7 @@ func (a *app) flip(ctx context.Context, id string, healthy bool) error {
 	if healthy {
 		cause = naming.CauseBeat
 	}
-	res, err := a.writer().Do(ctx, &naming.SetHealth{ID: id, Healthy: healthy, Cause: cause})
+	res, err := writer{a.batch}.Do(ctx, &naming.SetHealth{ID: id, Healthy: healthy, Cause: cause})
 	if err == nil {
 		err = res.Err
 	}
@@ -78,44 +67,4 @@ func load(ctx context.Context, from store.Loader, into *registry.Registry) error
 		return fmt.Errorf("load the store: %w", err)
 	}
 	return l.Publish(head)
-}
-
-// writer puts writes into the batch and names its refusals as naming does.
-type writer struct {
-	batch *batch.Batcher[naming.Write, naming.Result]
-	// most bounds every write: a store that hangs must not hang its callers.
-	most time.Duration
-}
-
-func (a *app) writer() writer { return writer{a.batch, a.cfg.Batch.CommitTimeout} }
-
-// Do implements naming.Writer.
-func (w writer) Do(ctx context.Context, wr naming.Write) (naming.Result, error) {
-	ctx, cancel := context.WithTimeout(ctx, w.most)
-	defer cancel()
-	res, err := w.batch.Do(ctx, wr)
-	if err == nil {
-		return res, nil
-	}
-	if _, ours := errors.AsType[*naming.Error](err); ours {
-		return res, err
-	}
-	switch {
-	case errors.Is(err, batch.ErrFull):
-		return res, &naming.Error{Kind: naming.Overloaded, Msg: "the write queue is full; nothing was done", Err: err}
-	case errors.Is(err, batch.ErrNotDone):
-		return res, &naming.Error{Kind: naming.NotDone, Msg: "the caller's time ran out before the write began; nothing was done", Err: err}
-	case errors.Is(err, batch.ErrClosed):
-		return res, &naming.Error{Kind: naming.NotReady, Msg: "the server is shutting down; nothing was done", Err: err}
-	case errors.Is(err, batch.ErrOutcomeUnknown), errors.Is(err, batch.ErrPanicked):
-		return res, &naming.Error{Kind: naming.OutcomeUnknown, Msg: "outcome unknown; a retry is safe", Err: err}
-	default:
-		return res, &naming.Error{Kind: naming.Internal, Err: err}
-	}
-}
-
-// splittable reports whether a failed group may be tried again in halves:
-// only when nothing of it was done, and when the store itself is not at fault.
-func splittable(err error) bool {
-	return naming.KindOf(err) == naming.Invalid || naming.KindOf(err) == naming.Internal
 }

@@ -51,7 +51,7 @@ func defaultConfig() Config {
 		DrainTimeout: 5 * time.Second, AutoCreate: true,
 		Polaris: grpcserver.Default("polaris", "127.0.0.1:8091"),
 		XDS:     grpcserver.Default("xds", "127.0.0.1:15010"),
-		Batch:   batch.Default(), Lease: health.Default(), Log: store.DefaultLogBounds(),
+		Batch:   defaultBatch(), Lease: health.Default(), Log: store.DefaultLogBounds(),
 	}
 }
 
@@ -79,19 +79,12 @@ func settings() []setting {
 		text("log-format", "json or console", func(c *Config) *string { return &c.LogFormat }),
 		text("server-id", "name of this server towards xDS clients", func(c *Config) *string { return &c.ServerID }),
 		span("drain-timeout", "time for running calls at a stop", func(c *Config) *time.Duration { return &c.DrainTimeout }),
-		{
-			"naming.auto-create", "a registration creates its service and namespace",
-			func(c *Config) string { return strconv.FormatBool(c.AutoCreate) },
-			func(c *Config, s string) (err error) { c.AutoCreate, err = strconv.ParseBool(s); return err },
-		},
-		number("batch.queue-size", "writes that may wait", func(c *Config) *int { return &c.Batch.QueueSize }),
-		number("batch.max-group", "writes in one commit", func(c *Config) *int { return &c.Batch.MaxGroup }),
-		span("batch.commit-timeout", "time for one commit", func(c *Config) *time.Duration { return &c.Batch.CommitTimeout }),
+		toggle("naming.auto-create", "a registration creates its service and namespace", func(c *Config) *bool { return &c.AutoCreate }),
 		number("lease.factor", "TTLs without a beat until an instance is unhealthy", func(c *Config) *int { return &c.Lease.Factor }),
 		number("store.log-max-revisions", "records that the change log keeps", func(c *Config) *uint64 { return &c.Log.MaxRevisions }),
 		span("store.log-max-age", "age of what the change log keeps; 0: any", func(c *Config) *time.Duration { return &c.Log.MaxAge }),
 		number("store.log-max-bytes", "bytes that the change log keeps", func(c *Config) *uint64 { return &c.Log.MaxBytes }),
-	}, doorSettings("polaris", func(c *Config) *grpcserver.Config { return &c.Polaris }),
+	}, batchSettings(), doorSettings("polaris", func(c *Config) *grpcserver.Config { return &c.Polaris }),
 		doorSettings("xds", func(c *Config) *grpcserver.Config { return &c.XDS }))
 }
 
@@ -106,6 +99,20 @@ func doorSettings(door string, of func(*Config) *grpcserver.Config) []setting {
 
 func text(key, help string, at func(*Config) *string) setting {
 	return setting{key, help, func(c *Config) string { return *at(c) }, func(c *Config, s string) error { *at(c) = s; return nil }}
+}
+
+func toggle(key, help string, at func(*Config) *bool) setting {
+	return setting{
+		key, help, func(c *Config) string { return strconv.FormatBool(*at(c)) },
+		func(c *Config, s string) error {
+			on, err := strconv.ParseBool(s)
+			if err != nil {
+				return fmt.Errorf("%q is neither true nor false", s)
+			}
+			*at(c) = on
+			return nil
+		},
+	}
 }
 
 func span(key, help string, at func(*Config) *time.Duration) setting {

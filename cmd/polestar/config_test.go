@@ -31,7 +31,7 @@ func yamlFile(t *testing.T, text string) string {
 }
 
 func TestFlagsWinOverEnvironmentOverFile(t *testing.T) {
-	path := yamlFile(t, "data-dir: from-file\nxds-addr: 127.0.0.1:1\nhttp-addr: 127.0.0.1:2\nbatch:\n  max-group: 7\nnaming:\n  auto-create: false\n")
+	path := yamlFile(t, "data-dir: from-file\nxds-addr: 127.0.0.1:1\nhttp-addr: 127.0.0.1:2\nbatch:\n  register:\n    max-batch-count: 7\n  heartbeat:\n    open: false\nnaming:\n  auto-create: false\n")
 	cfg, origin, err := loadConfig(
 		flags(t, "--config", path, "--xds-addr", "127.0.0.1:3"),
 		[]string{"POLESTAR_XDS_ADDR=127.0.0.1:4", "POLESTAR_HTTP_ADDR=127.0.0.1:5", "PATH=/bin", "POLESTAR_E2E_ANYTHING=1"},
@@ -39,7 +39,7 @@ func TestFlagsWinOverEnvironmentOverFile(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if cfg.DataDir != "from-file" || cfg.XDS.Addr != "127.0.0.1:3" || cfg.HTTPAddr != "127.0.0.1:5" || cfg.Batch.MaxGroup != 7 || cfg.AutoCreate {
+	if cfg.DataDir != "from-file" || cfg.XDS.Addr != "127.0.0.1:3" || cfg.HTTPAddr != "127.0.0.1:5" || cfg.Batch.Kinds[kindRegister].MaxBatchCount != 7 || cfg.Batch.Kinds[kindHeartbeat].Open || cfg.AutoCreate {
 		t.Errorf("%+v", cfg)
 	}
 	for key, want := range map[string]string{
@@ -59,13 +59,14 @@ func TestMistakesAreNamed(t *testing.T) {
 		want []string
 	}{
 		"unknown key":          {file: "xds-adr: x\n", want: []string{`"xds-adr"`, "did you mean xds-addr"}},
-		"unknown nested key":   {file: "batch:\n  que-size: 1\n", want: []string{"batch.que-size", "batch.queue-size"}},
+		"unknown nested key":   {file: "batch:\n  register:\n    que-size: 1\n", want: []string{"batch.register.que-size", "batch.register.queue-size"}},
 		"list for a value":     {file: "data-dir: [a, b]\n", want: []string{"data-dir", "single value"}},
 		"no YAML":              {file: "a: [\n", want: []string{"config file"}},
 		"unknown variable":     {env: "POLESTAR_XDS_ADRR=x", want: []string{"POLESTAR_XDS_ADRR", "POLESTAR_XDS_ADDR"}},
-		"not a number":         {args: []string{"--batch.queue-size", "many"}, want: []string{"batch.queue-size", "many"}},
+		"not a number":         {args: []string{"--batch.other.queue-size", "many"}, want: []string{"batch.other.queue-size", "many"}},
 		"number over 32 bits":  {args: []string{"--xds.max-concurrent-streams", "4294967296"}, want: []string{"xds.max-concurrent-streams"}},
-		"out of range":         {args: []string{"--batch.queue-size", "0"}, want: []string{"batch.queue-size", "1000000"}},
+		"out of range":         {args: []string{"--batch.heartbeat.queue-size", "0"}, want: []string{"batch.heartbeat.queue-size", "1000000"}},
+		"not a switch":         {args: []string{"--batch.register.open", "maybe"}, want: []string{"batch.register.open", "maybe", "true nor false"}},
 		"not a time":           {args: []string{"--drain-timeout", "5"}, want: []string{"drain-timeout", "5s"}},
 		"not an address":       {args: []string{"--http-addr", "8090"}, want: []string{"http-addr", "host:port"}},
 		"not a level":          {args: []string{"--log-level", "loud"}, want: []string{"log-level", "loud"}},
@@ -121,7 +122,7 @@ func run(t *testing.T, args ...string) (string, error) {
 }
 
 func TestConfigPrintIsAConfig(t *testing.T) {
-	out, err := run(t, "config", "print", "--data-dir", "/tmp/x y", "--batch.max-group", "9")
+	out, err := run(t, "config", "print", "--data-dir", "/tmp/x y", "--batch.client-register.max-batch-count", "9")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -129,7 +130,7 @@ func TestConfigPrintIsAConfig(t *testing.T) {
 	if err != nil {
 		t.Fatalf("what is printed must be accepted: %v\n%s", err, out)
 	}
-	if cfg.DataDir != "/tmp/x y" || cfg.Batch.MaxGroup != 9 || !strings.Contains(out, "# flag --data-dir") {
+	if cfg.DataDir != "/tmp/x y" || cfg.Batch.Kinds[kindClientRegister].MaxBatchCount != 9 || !strings.Contains(out, "# flag --data-dir") {
 		t.Errorf("%+v\n%s", cfg, out)
 	}
 }

@@ -30,8 +30,14 @@ func NewBackend(name string) (*Backend, error) {
 // StartBackend starts a backend that ends with the test.
 func StartBackend(t testing.TB, name string) *Backend {
 	t.Helper()
-	b, err := NewBackend(name)
-	if err != nil {
+	return StartBackendAt(t, name, "127.0.0.1:0")
+}
+
+// StartBackendAt starts a backend at an address; it ends with the test.
+func StartBackendAt(t testing.TB, name, addr string) *Backend {
+	t.Helper()
+	b := &Backend{Name: name, Addr: addr}
+	if err := b.Start(); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(b.Stop)

@@ -178,12 +178,15 @@ func (c Counts) Total() int {
 }
 
 // Get sends n requests for a host through the egress listener.
-func (e *Envoy) Get(host string, n int) Counts {
+func (e *Envoy) Get(host string, n int) Counts { return Get(e.Egress, host, n) }
+
+// Get sends n requests for a host to an address.
+func Get(addr, host string, n int) Counts {
 	out := Counts{By: map[string]int{}}
 	client := &http.Client{Timeout: 5 * time.Second, Transport: &http.Transport{MaxIdleConnsPerHost: 4}}
 	defer client.CloseIdleConnections()
 	for range n {
-		if who, err := get(client, e.Egress, host); err != nil {
+		if who, err := get(client, addr, host); err != nil {
 			out.Errors++
 			out.Last = err.Error()
 		} else {

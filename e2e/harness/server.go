@@ -32,6 +32,13 @@ func StartServer(t testing.TB, args ...string) *Server {
 	t.Helper()
 	s := NewServer(t.TempDir())
 	s.Args = args
+	s.StartFor(t)
+	return s
+}
+
+// StartFor starts the server and ends it with the test.
+func (s *Server) StartFor(t testing.TB) {
+	t.Helper()
 	ShowOnFailure(t, "polestar", s.Log)
 	if err := s.Start(); err != nil {
 		t.Fatal(err)
@@ -43,7 +50,6 @@ func StartServer(t testing.TB, args ...string) *Server {
 			}
 		}
 	})
-	return s
 }
 
 // Launch starts the process without waiting for it to be ready.

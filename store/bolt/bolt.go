@@ -55,6 +55,9 @@ var (
 // commit pays for many.
 const trimPerCommit = 4
 
+// Writers is how many transactions can write at once: bbolt has one writer.
+const Writers = 1
+
 // lockWait is how long Open waits for another process to let go of the file.
 const lockWait = time.Second
 

@@ -13,6 +13,9 @@ import (
 // zones repeat over millions of instances. A nil Interner shares nothing.
 type Interner map[string]string
 
+// String returns s in memory that it shares with equal texts.
+func (in Interner) String(s string) string { return in.str(s) }
+
 func (in Interner) str(s string) string {
 	if in == nil || s == "" {
 		return s
@@ -179,6 +182,23 @@ func operatorOf(m *storepb.Operator) *naming.Operator {
 		Own: naming.Attributes{Weight: m.OwnWeight, Healthy: m.OwnHealthy, Isolated: m.OwnIsolated},
 		By:  m.By, Reason: m.Reason, Since: naming.Micros(m.SinceUs),
 	}
+}
+
+// EncodeOperator returns the record of what an operator set; none for nil.
+func EncodeOperator(o *naming.Operator) ([]byte, error) {
+	if o == nil {
+		return nil, nil
+	}
+	return proto.MarshalOptions{Deterministic: true}.Marshal(operator(o))
+}
+
+// DecodeOperator reads what [EncodeOperator] wrote.
+func DecodeOperator(record []byte) (*naming.Operator, error) {
+	var m storepb.Operator
+	if err := proto.Unmarshal(record, &m); err != nil {
+		return nil, err
+	}
+	return operatorOf(&m), nil
 }
 
 func stats(list []naming.ClientStat) []*storepb.Stat {

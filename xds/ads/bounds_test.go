@@ -100,7 +100,7 @@ func TestP07SplitOfMissingNames(t *testing.T) {
 	}
 }
 
-func TestBounds(t *testing.T) {
+func TestBoundsOfNames(t *testing.T) {
 	long := strings.Repeat("n", MaxNameLength+1)
 	many := make([]string, MaxNames+1)
 	initial := map[string]string{}

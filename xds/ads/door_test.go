@@ -74,9 +74,9 @@ func (b *registry) put(t resource.Type, name, version string) resource.Ref {
 
 type everybody struct{ legacy bool }
 
-func (everybody) Scope(resource.Type) resource.Scope { return resource.Scope{} }
-func (v everybody) LegacyWildcard() bool             { return v.legacy }
-func (everybody) String() string                     { return "everybody" }
+func (everybody) Scope() resource.Scope  { return resource.Scope{} }
+func (v everybody) LegacyWildcard() bool { return v.legacy }
+func (everybody) String() string         { return "everybody" }
 
 // door is a running server with a connection to it.
 type door struct {

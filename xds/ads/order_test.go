@@ -1,6 +1,11 @@
 package ads
 
-import "testing"
+import (
+	"math/rand/v2"
+	"testing"
+
+	"polestar/xds/resource"
+)
 
 func TestW01EndpointsFollowTheirCluster(t *testing.T) {
 	for kind, name := range map[string][2]string{sotwEnvoy: {"a", "a"}, deltaEnvoy: {"+a", ""}} {
@@ -164,4 +169,62 @@ func TestOrderRemovalDoesNotWaitForEver(t *testing.T) {
 		wait 5s
 		< cds #3 @4
 	`)
+}
+
+func TestW05ClustersAreSentOnChangeOnly(t *testing.T) {
+	for _, kind := range []string{sotwEnvoy, deltaEnvoy} {
+		play(t, kind, `
+			put cds a 1
+			put cds b 1
+			> cds
+			< cds #1 @2 a=1 b=1
+			> cds #1
+			put eds a 1
+			put eds a 2
+			put rds r 1
+			put cds a 1        // built again, and the same
+			< nothing
+			put cds b 2
+			put cds b 1        // changed and back
+			< nothing
+		`)
+	}
+}
+
+// TestReferenceDefect06OrderDoesNotDependOnChance changes a resource of each
+// type, in any order: what reaches the client is in one order.
+func TestReferenceDefect06OrderDoesNotDependOnChance(t *testing.T) {
+	random := rand.New(rand.NewPCG(1, 2))
+	for round := range 50 {
+		for _, delta := range []bool{false, true} {
+			w := newWorld()
+			m := NewSotW(w, false)
+			if delta {
+				m = NewDelta(w, false)
+			}
+			types := resource.Types()
+			nonces := map[resource.Type]string{}
+			random.Shuffle(len(types), func(i, j int) { types[i], types[j] = types[j], types[i] })
+			for _, version := range []string{"1", "2"} {
+				for _, typ := range types {
+					w.put(typ, "a", version)
+					r := Request{URL: typ.URL(), Nonce: nonces[typ], Subscribe: []string{"a"}}
+					if delta && version == "2" {
+						r.Subscribe = nil
+					}
+					if _, err := m.Request(zero, r); err != nil {
+						t.Fatal(err)
+					}
+				}
+				m.Changed(w.take())
+				for _, typ := range resource.Types() {
+					r := m.Next(zero)
+					if r == nil || r.typ != typ {
+						t.Fatalf("round %d, delta %v, version %s: %s instead of %s", round, delta, version, describe(r), typ)
+					}
+					nonces[typ] = r.Nonce
+				}
+			}
+		}
+	}
 }

@@ -195,12 +195,11 @@ func (p *partial) changed(names []string) {
 
 // force makes the endpoints of clusters that were just sent follow them,
 // changed or not: a client that got a cluster keeps it in warming until its
-// endpoints arrive after it, and does not always ask. A cluster has the name
-// of its endpoints.
+// endpoints arrive after it, and does not always ask.
 func (p *partial) force(clusters []shipment) {
 	for _, c := range clusters {
-		if p.names[c.name].named {
-			p.look(c.name, forced)
+		if name := resource.AssignmentOf(c.name); p.names[name].named {
+			p.look(name, forced)
 		}
 	}
 }
@@ -208,8 +207,9 @@ func (p *partial) force(clusters []shipment) {
 // follow forces the endpoints that the client has from an earlier stream but
 // whose clusters it was sent on this one.
 func (p *partial) follow(initial map[string]string, clusters *partial) {
-	for name := range initial {
-		if clusters.names[name].live && p.names[name].named {
+	for cluster, s := range clusters.names {
+		name := resource.AssignmentOf(cluster)
+		if _, had := initial[name]; had && s.live && p.names[name].named {
 			p.look(name, forced)
 		}
 	}

@@ -28,8 +28,8 @@ const (
 
 // View is what one client may see, resolved once from its node.
 type View interface {
-	// Scope is the scope in which resources of the type are built for it.
-	Scope(t resource.Type) resource.Scope
+	// Scope is everything that resources depend on which are built for it.
+	Scope() resource.Scope
 	// LegacyWildcard reports whether a first request without names means all
 	// resources. It does for Envoy; for proxyless gRPC it means none.
 	LegacyWildcard() bool

@@ -15,7 +15,6 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	rpcstatus "google.golang.org/genproto/googleapis/rpc/status"
 	"google.golang.org/grpc/codes"
-	"google.golang.org/grpc/status"
 
 	"polestar/xds/resource"
 )
@@ -81,14 +80,6 @@ func TestP01TypeMayBeEmptyOnServiceOfOneType(t *testing.T) {
 		t.Fatal(err)
 	}
 	ends(t, func() error { _, err := s.Recv(); return err }, codes.InvalidArgument, "type_url: this service serves")
-}
-
-func TestFetchIsUnimplemented(t *testing.T) {
-	d := open(t)
-	_, err := clusterservice.NewClusterDiscoveryServiceClient(d.conn).FetchClusters(t.Context(), &discoveryv3.DiscoveryRequest{})
-	if status.Code(err) != codes.Unimplemented {
-		t.Error(err)
-	}
 }
 
 func TestP04UnknownType(t *testing.T) {

@@ -279,6 +279,33 @@ func TestS08RepetitionDoesNotHideWhatIsGivenUp(t *testing.T) {
 	`)
 }
 
+func TestS09NothingIsTwiceInAResponse(t *testing.T) {
+	play(t, sotwEnvoy, `
+		put cds a 1
+		put cds b 1
+		put eds a 1
+		> cds * a a b *
+		< cds #1 @2 a=1 b=1
+		> eds a a a
+		< eds #2 @3 a=1
+	`)
+	play(t, deltaEnvoy, `
+		put cds a 1
+		put cds b 1
+		put eds a 1
+		> cds +* +a +a +*
+		< cds #1 @2 a=1 b=1
+		> eds +a +a
+		< eds #2 @3 a=1
+		> eds #2
+		> cds #1
+		put cds a 2
+		put eds a 2        // changed, and forced by its cluster
+		< cds #3 @4 a=2
+		< eds #4 @5 a=2
+	`)
+}
+
 func TestS10VersionGoesUpWithContent(t *testing.T) {
 	play(t, sotwEnvoy, `
 		put cds a 1

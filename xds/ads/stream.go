@@ -172,10 +172,7 @@ func (st *stream) identify(n *corev3.Node) error {
 		return status.Error(codes.InvalidArgument, err.Error())
 	}
 	st.view, st.node, st.agent = view, truncate(n.GetId()), userAgent(n)
-	src := &source{watcher: st.watcher, cache: st.server.Cache, revision: st.server.Revision}
-	for _, t := range resource.Types() {
-		src.scopes[t] = view.Scope(t)
-	}
+	src := newSource(st.watcher, st.server.Cache, st.server.Revision, view.Scope())
 	if st.delta {
 		st.machine = NewDelta(src, view.LegacyWildcard())
 	} else {
@@ -262,34 +259,5 @@ func (st *stream) holding(refs []resource.Ref) (h Holding) {
 	}
 	return h
 }
-
-// source is a machine's view on the cache.
-type source struct {
-	watcher  *cache.Watcher
-	cache    *cache.Cache
-	revision func() uint64
-	scopes   [types]resource.Scope
-}
-
-func (s *source) key(t resource.Type, name string) resource.Key {
-	return resource.Key{Type: t, Scope: s.scopes[t], Name: name}
-}
-
-func (s *source) Subscribe(t resource.Type, name string)   { s.watcher.Subscribe(s.key(t, name)) }
-func (s *source) Unsubscribe(t resource.Type, name string) { s.watcher.Unsubscribe(s.key(t, name)) }
-
-func (s *source) SubscribeAll(t resource.Type) []*resource.Resource {
-	return s.watcher.SubscribeAll(t, s.scopes[t])
-}
-
-func (s *source) UnsubscribeAll(t resource.Type) { s.watcher.UnsubscribeAll(t, s.scopes[t]) }
-
-func (s *source) Get(t resource.Type, name string) *resource.Resource {
-	return s.cache.Get(s.key(t, name))
-}
-
-func (s *source) All(t resource.Type) []*resource.Resource { return s.cache.All(t, s.scopes[t]) }
-
-func (s *source) Revision() uint64 { return s.revision() }
 
 func itoa(n uint32) string { return strconv.FormatUint(uint64(n), 10) }

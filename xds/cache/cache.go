@@ -45,6 +45,7 @@ type entry struct {
 	build sync.Mutex
 
 	built    bool                  // (mu)
+	held     bool                  // (mu) Refresh is building it
 	dropped  bool                  // (mu) no longer in the index
 	resource *resource.Resource    // (mu) nil: does not exist
 	watchers map[*Watcher]struct{} // (mu) named subscriptions
@@ -145,7 +146,7 @@ func (c *Cache) ensure(key resource.Key) *entry {
 
 // release drops the entry when nobody needs it any more. c.mu is held.
 func (c *Cache) release(e *entry) {
-	if e.dropped || len(e.watchers) > 0 {
+	if e.dropped || e.held || len(e.watchers) > 0 {
 		return
 	}
 	if s := c.sets[e.key.Type][e.key.Scope]; s != nil && (!e.built || e.resource != nil) {

@@ -48,13 +48,16 @@ func (c *Cache) Refresh(refs []resource.Ref) {
 }
 
 // interested lists the scopes in which somebody watches a name. A wildcard is
-// interested in every name of its type.
+// interested in every name that can be a member of one.
 func (c *Cache) interested(t resource.Type, name string) []resource.Key {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	var keys []resource.Key
 	for _, e := range c.index[t][name] {
 		keys = append(keys, e.key)
+	}
+	if (resource.Ref{Type: t, Name: name}).ByNameOnly() {
+		return keys
 	}
 	for scope := range c.sets[t] {
 		if key := (resource.Key{Type: t, Scope: scope, Name: name}); c.find(key) == nil {
@@ -68,41 +71,20 @@ func (c *Cache) interested(t resource.Type, name string) []resource.Key {
 // when it changed. One that existed and is gone is left as it is, and reported,
 // unless remove is set.
 func (c *Cache) rebuild(key resource.Key, remove bool, woken []*Watcher) (more []*Watcher, gone bool) {
-	for {
-		e := c.watched(key)
-		if e == nil {
-			return woken, false
-		}
-		if after, removed, ok := c.rebuildEntry(e, remove, woken); ok {
-			return after, removed
-		}
+	e := c.hold(key)
+	if e == nil {
+		return woken, false
 	}
-}
-
-// watched returns the entry of a key; nil when nobody watches it any more.
-func (c *Cache) watched(key resource.Key) *entry {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if c.sets[key.Type][key.Scope] != nil {
-		return c.ensure(key)
-	}
-	return c.find(key)
-}
-
-// rebuildEntry is not ok when the entry was dropped meanwhile: another one may
-// have taken its place.
-func (c *Cache) rebuildEntry(e *entry, remove bool, woken []*Watcher) (more []*Watcher, gone, ok bool) {
 	e.build.Lock()
 	defer e.build.Unlock()
 	r := c.builder.Build(e.key)
 
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if e.dropped {
-		return woken, false, false
-	}
+	e.held = false
+	defer c.release(e)
 	if r == nil && e.resource != nil && !remove {
-		return woken, true, true
+		return woken, true
 	}
 	if c.publish(e, r) {
 		woken = c.mark(e, e.watchers, woken)
@@ -110,8 +92,23 @@ func (c *Cache) rebuildEntry(e *entry, remove bool, woken []*Watcher) (more []*W
 			woken = c.mark(e, s.watchers, woken)
 		}
 	}
-	c.release(e)
-	return woken, false, true
+	return woken, false
+}
+
+// hold returns the entry of a key, and keeps it from being dropped: whoever
+// subscribes meanwhile must not build another one at the same time. It is nil
+// when nobody watches the key any more.
+func (c *Cache) hold(key resource.Key) *entry {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	e := c.find(key)
+	if e == nil && c.sets[key.Type][key.Scope] != nil {
+		e = c.ensure(key)
+	}
+	if e != nil {
+		e.held = true
+	}
+	return e
 }
 
 // mark notes the change at the watchers and collects those that this round

@@ -1,6 +1,7 @@
 package node
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"net/netip"
@@ -21,10 +22,6 @@ const (
 	KeyService   = "service"        // the service that the node belongs to; may be empty
 	KeyEgress    = "egress_address" // ip:port of the egress listener; Envoy without it gets no listener
 	KeyClient    = "client"         // envoy or grpc; default: what the user agent says
-
-	// What sidecars of Polaris call the first two; ours win.
-	KeyPolarisNamespace = "sidecar.polarismesh.cn/serviceNamespace"
-	KeyPolarisService   = "sidecar.polarismesh.cn/serviceName"
 )
 
 // MaxText bounds each text that a node sends and that is kept, in bytes.
@@ -36,10 +33,13 @@ type View struct {
 	Cluster   string
 	UserAgent string // name/version
 	Client    resource.Client
+	Kind      resource.Kind
 	Namespace string
 	Service   string
 	Location  naming.Location
 	Egress    netip.AddrPort // invalid: none
+	Ingress   netip.AddrPort // of a sidecar or gateway; only the first has one
+	BindPorts string         // of a sidecar, as 80,8080: ascending, each once
 }
 
 // Parse reads a node. Errors name the field and what is expected.
@@ -65,11 +65,19 @@ func Parse(n *corev3.Node) (*View, error) {
 			return nil, err
 		}
 	}
-	if err := v.metadata(n); err != nil {
+	read := v.metadata
+	if !isGRPC(n) {
+		if v.Kind, v.Namespace = polarisID(v.ID); v.Kind != resource.Plain {
+			read = v.polaris
+		}
+	}
+	if err := read(n); err != nil {
 		return nil, err
 	}
 	return v, nil
 }
+
+func isGRPC(n *corev3.Node) bool { return strings.HasPrefix(n.GetUserAgentName(), "gRPC") }
 
 // metadata reads what the node says of itself in its own words.
 func (v *View) metadata(n *corev3.Node) error {
@@ -91,24 +99,17 @@ func (v *View) metadata(n *corev3.Node) error {
 		}
 		*f.into = s
 	}
-	if v.Namespace == "" {
-		v.Namespace = polarisNamespace
-	}
-	if v.Namespace == "" {
-		v.Namespace = naming.DefaultNamespace
-	}
-	if v.Service == "" {
-		v.Service = polarisService
-	}
+	v.Namespace = cmp.Or(v.Namespace, polarisNamespace, naming.DefaultNamespace)
+	v.Service = cmp.Or(v.Service, polarisService)
 	if egress != "" {
-		addr, err := netip.ParseAddrPort(egress)
-		if err != nil || addr.Port() == 0 || addr.Addr().Zone() != "" {
-			return fmt.Errorf("node.metadata.%s: %.64q is not ip:port, as in 127.0.0.1:15001 or [::1]:15001", KeyEgress, egress)
+		addr, err := listenAddress(KeyEgress, egress, 0)
+		if err != nil {
+			return err
 		}
 		v.Egress = addr
 	}
 	switch {
-	case client == "grpc", client == "" && strings.HasPrefix(n.GetUserAgentName(), "gRPC"):
+	case client == "grpc", client == "" && isGRPC(n):
 		v.Client = resource.GRPC
 	case client == "envoy", client == "":
 		v.Client = resource.Envoy
@@ -157,14 +158,16 @@ func userAgent(n *corev3.Node) string {
 	return n.GetUserAgentName() + "/" + version
 }
 
-// Scope is the key under which resources of type t are shared with all
-// clients that see the same.
-func (v *View) Scope(t resource.Type) resource.Scope {
-	s := resource.Scope{Client: v.Client, Namespace: v.Namespace}
+// Scope is everything that the resources depend on which the client is sent.
+func (v *View) Scope() resource.Scope {
+	s := resource.Scope{Client: v.Client, Kind: v.Kind, Namespace: v.Namespace, Service: v.Service, BindPorts: v.BindPorts}
 	if v.Egress.IsValid() {
 		s.EgressAddress, s.EgressPort = v.Egress.Addr().Unmap().String(), uint32(v.Egress.Port())
 	}
-	return s.For(t)
+	if v.Ingress.IsValid() {
+		s.IngressAddress, s.IngressPort = v.Ingress.Addr().Unmap().String(), uint32(v.Ingress.Port())
+	}
+	return s
 }
 
 // LegacyWildcard reports whether a first request without names means "all":
@@ -177,7 +180,7 @@ func (v *View) NodeID() string { return v.ID }
 
 // String describes the view for people.
 func (v *View) String() string {
-	kind := "envoy"
+	kind := [...]string{"envoy", "sidecar", "gateway"}[v.Kind]
 	if v.Client == resource.GRPC {
 		kind = "grpc"
 	}

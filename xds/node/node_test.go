@@ -1,6 +1,7 @@
 package node
 
 import (
+	"strconv"
 	"strings"
 	"testing"
 
@@ -31,13 +32,13 @@ func TestParse(t *testing.T) {
 		t.Errorf("%+v", v)
 	}
 	want := resource.Scope{EgressAddress: "::1", EgressPort: 15001}
-	if got := v.Scope(resource.Listener); got != want {
+	if got := v.Scope().For(resource.Listener); got != want {
 		t.Errorf("listener scope %+v", got)
 	}
-	if got := v.Scope(resource.Cluster); got != (resource.Scope{}) {
+	if got := v.Scope().For(resource.Cluster); got != (resource.Scope{}) {
 		t.Errorf("clusters are the same for all Envoys, but the scope is %+v", got)
 	}
-	if got := v.Scope(resource.Route); got != (resource.Scope{Namespace: "shop"}) {
+	if got := v.Scope().For(resource.Route); got != (resource.Scope{Namespace: "shop"}) {
 		t.Errorf("route scope %+v", got)
 	}
 }
@@ -69,21 +70,6 @@ func TestClientKind(t *testing.T) {
 	}
 }
 
-func TestPolarisMetadata(t *testing.T) {
-	polaris := map[string]any{
-		"sidecar.polarismesh.cn/serviceNamespace": "prod", "sidecar.polarismesh.cn/serviceName": "cart",
-		"polarismesh.cn/tls-mode": "none",
-	}
-	v, err := Parse(&corev3.Node{Id: "sidecar~prod/1-2~10.0.0.1", Metadata: metadata(t, polaris)})
-	if err != nil || v.Namespace != "prod" || v.Service != "cart" {
-		t.Errorf("%+v, %v", v, err)
-	}
-	polaris["namespace"] = "mine"
-	if v, err = Parse(&corev3.Node{Id: "n", Metadata: metadata(t, polaris)}); err != nil || v.Namespace != "mine" || v.Service != "cart" {
-		t.Errorf("%+v, %v", v, err)
-	}
-}
-
 func TestUserAgent(t *testing.T) {
 	build := &corev3.Node_UserAgentBuildVersion{UserAgentBuildVersion: &corev3.BuildVersion{
 		Version: &typev3.SemanticVersion{MajorNumber: 1, MinorNumber: 40},
@@ -104,7 +90,14 @@ func TestParseRefuses(t *testing.T) {
 	with := func(key string, value any) *corev3.Node {
 		return &corev3.Node{Id: "n", Metadata: metadata(t, map[string]any{key: value})}
 	}
+	polarisWith := func(key string, value any) *corev3.Node {
+		return &corev3.Node{Id: "sidecar~default/1~10.0.0.1", Metadata: metadata(t, map[string]any{key: value})}
+	}
 	long := strings.Repeat("x", MaxText+1)
+	var manyPorts strings.Builder
+	for port := range 65 {
+		manyPorts.WriteString(strconv.Itoa(port+1) + ",")
+	}
 	for name, c := range map[string]struct {
 		node *corev3.Node
 		want string // what the error must name
@@ -126,6 +119,14 @@ func TestParseRefuses(t *testing.T) {
 		"egress, just a port":  {with("egress_address", 15001), "node.metadata.egress_address: must be a string"},
 		"client, something":    {with("client", "nginx"), "node.metadata.client"},
 		"long Polaris service": {with(KeyPolarisService, long), KeyPolarisService},
+		"half a Polaris port":  {polarisWith(KeyPolarisPorts, "80,http"), KeyPolarisPorts + `: "http" is not a port`},
+		"Polaris port 0":       {polarisWith(KeyPolarisPorts, 0), KeyPolarisPorts},
+		"Polaris port 65536":   {polarisWith(KeyPolarisPorts, "65536"), KeyPolarisPorts},
+		"65 Polaris ports":     {polarisWith(KeyPolarisPorts, manyPorts.String()), "65 ports, at most 64"},
+		"Polaris port list":    {polarisWith(KeyPolarisPorts, []any{80}), KeyPolarisPorts + ": must be a string"},
+		"Polaris TLS":          {polarisWith(KeyPolarisTLS, "strict"), KeyPolarisTLS},
+		"Polaris egress":       {polarisWith(KeyEgress, "localhost:1"), KeyEgress},
+		"Polaris ingress":      {polarisWith(KeyIngress, 15006), KeyIngress},
 	} {
 		v, err := Parse(c.node)
 		if err == nil || !strings.Contains(err.Error(), c.want) || v != nil {
@@ -141,6 +142,8 @@ func TestString(t *testing.T) {
 	for want, v := range map[string]*View{
 		"envoy in shop":       {Namespace: "shop"},
 		"grpc of shop/basket": {Client: resource.GRPC, Namespace: "shop", Service: "basket"},
+		"sidecar of shop/b":   {Kind: resource.Sidecar, Namespace: "shop", Service: "b"},
+		"gateway in shop":     {Kind: resource.Gateway, Namespace: "shop"},
 	} {
 		if got := v.String(); got != want {
 			t.Errorf("%q, want %q", got, want)
@@ -153,6 +156,8 @@ func TestString(t *testing.T) {
 func FuzzParse(f *testing.F) {
 	f.Add("n", "envoy", "shop", "[::1]:15001", "")
 	f.Add("", "gRPC Go", "\x00", "127.0.0.1:99999", "grpc")
+	f.Add("sidecar~shop/1~10.0.0.1", "envoy", "shop", "", "")
+	f.Add("a/b/1~::1", "envoy", "shop", "1.1.1.1:1", "grpc")
 	f.Fuzz(func(t *testing.T, id, agent, namespace, egress, client string) {
 		md := &structpb.Struct{Fields: map[string]*structpb.Value{
 			KeyNamespace: structpb.NewStringValue(namespace), KeyEgress: structpb.NewStringValue(egress), KeyClient: structpb.NewStringValue(client),
@@ -166,8 +171,14 @@ func FuzzParse(f *testing.F) {
 		case v != nil && (len(v.ID) > MaxText || v.Namespace == "" || len(v.Namespace) > MaxText):
 			t.Fatalf("%+v", v)
 		}
-		if v != nil && v.Egress.IsValid() != (v.Scope(resource.Listener).EgressAddress != "") && v.Client == resource.Envoy {
-			t.Fatalf("%+v has the scope %+v", v, v.Scope(resource.Listener))
+		if v == nil || v.Client == resource.GRPC {
+			return
+		}
+		if listener := v.Scope().For(resource.Listener); v.Egress.IsValid() != (listener.EgressAddress != "") {
+			t.Fatalf("%+v has the scope %+v", v, listener)
+		}
+		if v.Kind != resource.Plain && !v.Egress.IsValid() {
+			t.Fatalf("%+v has no listener", v)
 		}
 	})
 }

@@ -12,30 +12,34 @@ import (
 // a test holds the result to what the protobuf library makes of an assignment
 // that is built from objects.
 
-// locality is a group of endpoints that goes out as one LocalityLbEndpoints.
-type locality struct {
-	naming.Location
-	endpoints []endpoint // sorted by id
-	weight    uint32     // see weightOf; never 0
-	size      int        // of the encoded LocalityLbEndpoints
-}
-
-// assignment measures a load assignment whose localities are complete.
-func assignment(cluster string, localities []locality, client Client) content {
+// assignment measures a load assignment.
+func assignment(cluster string, a arrangement, client Client) content {
 	w := writer{client: client}
 	size := field(len(cluster))
-	for n := range localities {
-		l := &localities[n]
+	for n := range a.localities {
+		l := &a.localities[n]
 		l.size = field(locationSize(l.Location)) + field(numberSize(l.weight))
+		if l.priority > 0 {
+			l.size += 1 + protowire.SizeVarint(uint64(l.priority))
+		}
 		for e := range l.endpoints {
 			l.size += field(w.measure(&l.endpoints[e]))
 		}
 		size += field(l.size)
 	}
+	policy := 0
+	if a.overprovision > 0 {
+		policy = field(numberSize(a.overprovision)) + 2
+		size += field(policy)
+	}
 	return content{size, func(b []byte) []byte {
 		b = text(b, 1, cluster) // ClusterLoadAssignment.cluster_name
-		for n := range localities {
-			b = w.locality(open(b, 2, localities[n].size), &localities[n]) // .endpoints
+		for n := range a.localities {
+			b = w.locality(open(b, 2, a.localities[n].size), &a.localities[n]) // .endpoints
+		}
+		if policy > 0 {
+			b = number(open(b, 4, policy), 3, a.overprovision) // .policy, Policy.overprovisioning_factor
+			b = varint(b, 6, 1)                                // .weighted_priority_health
 		}
 		return b
 	}}
@@ -57,29 +61,50 @@ func (w *writer) locality(b []byte, l *locality) []byte {
 	for n := range l.endpoints {
 		b = w.endpoint(open(b, 2, l.endpoints[n].size), &l.endpoints[n]) // .lb_endpoints
 	}
-	return number(b, 3, l.weight) // .load_balancing_weight; gRPC ignores a locality without
+	b = number(b, 3, l.weight) // .load_balancing_weight; gRPC ignores a locality without
+	if l.priority > 0 {
+		b = varint(b, 5, uint64(l.priority)) // .priority
+	}
+	return b
 }
 
 // subsetFilter is where load balancers look for an endpoint's metadata.
 const subsetFilter = "envoy.lb"
 
 // frame holds the lengths that the messages nested in an LbEndpoint announce.
-type frame struct{ socket, address, endpoint, entry, metadata, total int }
+type frame struct{ address, endpoint, entry, metadata, total int }
 
 // frameOf computes them from the length of the metadata's fields.
 func frameOf(e *endpoint) frame {
 	var f frame
-	f.socket = field(len(e.address)) + 1 + protowire.SizeVarint(uint64(e.port))
-	f.address = field(f.socket)
+	f.address = field(socketSize(e.address, e.port))
 	f.endpoint = field(f.address)
+	for _, more := range e.more {
+		f.endpoint += field(field(field(socketSize(more.Addr().String(), more.Port()))))
+	}
 	f.entry = field(len(subsetFilter)) + field(e.fields)
 	f.metadata = field(f.entry)
 	f.total = field(f.endpoint) + 2 + field(f.metadata) + field(numberSize(e.weight))
 	return f
 }
 
+// socketSize is the size of a SocketAddress.
+func socketSize(address string, port uint16) int {
+	return field(len(address)) + 1 + protowire.SizeVarint(uint64(port))
+}
+
+// socket appends an Address that holds a SocketAddress.
+func socket(b []byte, number byte, address string, port uint16) []byte {
+	n := socketSize(address, port)
+	b = open(b, number, field(n))
+	b = open(b, 1, n)                 // Address.socket_address
+	b = text(b, 2, address)           // SocketAddress.address
+	return varint(b, 3, uint64(port)) // .port_value
+}
+
 // measure keeps the lengths that are needed again, and returns the whole.
 func (w *writer) measure(e *endpoint) int {
+	e.fields = 0
 	w.pairs = subset(w.pairs[:0], e.Instance, w.client)
 	for _, p := range w.pairs {
 		e.fields += field(pairSize(p))
@@ -90,16 +115,18 @@ func (w *writer) measure(e *endpoint) int {
 
 func (w *writer) endpoint(b []byte, e *endpoint) []byte {
 	f := frameOf(e)
-	b = open(b, 1, f.endpoint)        // LbEndpoint.endpoint
-	b = open(b, 1, f.address)         // Endpoint.address
-	b = open(b, 1, f.socket)          // Address.socket_address
-	b = text(b, 2, e.address)         // SocketAddress.address
-	b = varint(b, 3, uint64(e.port))  // .port_value
-	b = varint(b, 2, healthStatus(e)) // LbEndpoint.health_status
-	b = open(b, 3, f.metadata)        // .metadata
-	b = open(b, 1, f.entry)           // an entry of Metadata.filter_metadata
-	b = text(b, 1, subsetFilter)      // its key
-	b = open(b, 2, e.fields)          // its value, a Struct
+	b = open(b, 1, f.endpoint)          // LbEndpoint.endpoint
+	b = socket(b, 1, e.address, e.port) // Endpoint.address
+	for _, more := range e.more {
+		address := more.Addr().String()
+		b = open(b, 4, field(field(socketSize(address, more.Port())))) // .additional_addresses
+		b = socket(b, 1, address, more.Port())                         // AdditionalAddress.address
+	}
+	b = varint(b, 2, uint64(e.health)) // LbEndpoint.health_status
+	b = open(b, 3, f.metadata)         // .metadata
+	b = open(b, 1, f.entry)            // an entry of Metadata.filter_metadata
+	b = text(b, 1, subsetFilter)       // its key
+	b = open(b, 2, e.fields)           // its value, a Struct
 	w.pairs = subset(w.pairs[:0], e.Instance, w.client)
 	for _, p := range w.pairs {
 		b = open(b, 1, pairSize(p)) // an entry of Struct.fields
@@ -107,13 +134,6 @@ func (w *writer) endpoint(b []byte, e *endpoint) []byte {
 		b = text(open(b, 2, field(len(p.Value))), 3, p.Value) // Value.string_value
 	}
 	return number(b, 4, e.weight) // LbEndpoint.load_balancing_weight
-}
-
-func healthStatus(e *endpoint) uint64 {
-	if e.Healthy {
-		return 1 // HEALTHY
-	}
-	return 2 // UNHEALTHY
 }
 
 // subset lists an endpoint's metadata sorted by key. The instance's own pairs

@@ -37,22 +37,23 @@ func Build(w naming.World, key Key) (*Resource, []Problem, error) {
 		revision naming.Revision
 		problems []Problem
 	)
+	if key.Type == Endpoints && key.Scope.Service == "" { // else they are the ports behind a sidecar
+		return buildEndpoints(assigned(w, key), key)
+	}
 	switch {
-	case key.Type == Endpoints:
-		st := serviceNamed(w, key.Name)
-		if st == nil {
+	case key.Scope.Kind != Plain:
+		if m, revision, problems = buildPolaris(w, key); m == nil {
 			return nil, nil, nil
 		}
-		c, left := endpoints(st, key.Scope.Client)
-		r, err := encode(key, c, st.Revision)
-		return r, left, err
 	case key.Type == Cluster:
 		if st := serviceNamed(w, key.Name); st != nil {
-			m, revision = cluster(st.Service, key.Scope.Client), st.Service.Revision
+			set, wrong := settingsOf(st.Service)
+			m, revision, problems = cluster(st.Service, &set, key.Scope.Client), st.Service.Revision, wrong
 		}
 	case key.Type == Listener && key.Scope.Client == GRPC:
 		if st := serviceOfTarget(w, key.Name); st != nil {
-			m, revision = apiListener(key.Name, st.Service), st.Service.Revision
+			set, _ := naming.StoredSettings(st.Service.Metadata) // its cluster reports what is wrong
+			m, revision = apiListener(key.Name, st.Service, &set), st.Service.Revision
 		}
 	case key.Type == Listener && key.Name == EgressListener && key.Scope.EgressAddress != "":
 		m, revision = egressListener(key.Scope), 1
@@ -74,6 +75,26 @@ func Build(w naming.World, key Key) (*Resource, []Problem, error) {
 	return r, problems, err
 }
 
+// assigned finds the service that a load assignment is of, nil when there is
+// none.
+func assigned(w naming.World, key Key) *naming.ServiceState {
+	if key.Scope.Kind == Plain {
+		return serviceNamed(w, key.Name)
+	}
+	return serviceOutbound(w, key.Name)
+}
+
+// buildEndpoints makes the load assignment of a service, nil when there is
+// none.
+func buildEndpoints(st *naming.ServiceState, key Key) (*Resource, []Problem, error) {
+	if st == nil {
+		return nil, nil, nil
+	}
+	c, problems := endpoints(st, key.Name, key.Scope)
+	r, err := encode(key, c, st.Revision)
+	return r, problems, err
+}
+
 // Names lists the members of a wildcard subscription, sorted. Proxyless gRPC
 // asks by name only.
 func Names(w naming.World, t Type, s Scope) []string {
@@ -82,12 +103,17 @@ func Names(w naming.World, t Type, s Scope) []string {
 	}
 	switch {
 	case t == Cluster:
-		var out []string
+		nameOf, out := ClusterName, []string(nil)
+		if s.Kind != Plain {
+			nameOf, out = OutboundName, []string{inboundPassthrough, passthrough}
+		}
 		for st := range w.Services("") {
-			out = append(out, ClusterName(st.Service.Key))
+			out = append(out, nameOf(st.Service.Key))
 		}
 		slices.Sort(out)
 		return out
+	case t == Listener && s.Kind != Plain:
+		return []string{outboundListener}
 	case t == Listener && s.EgressAddress != "":
 		return []string{EgressListener}
 	default:
@@ -101,14 +127,23 @@ func Names(w naming.World, t Type, s Scope) []string {
 // another form than its two canonical ones are not listed: see [Targets].
 func Affected(key naming.ServiceKey, membership bool) []Ref {
 	name := ClusterName(key)
-	if !membership {
-		return []Ref{{Endpoints, name}}
-	}
-	return []Ref{
-		{Cluster, name},
+	refs := []Ref{
 		{Endpoints, name},
-		{Listener, key.Name + "." + key.Namespace},
-		{Listener, name},
-		{Route, EgressRoutes},
+		{Endpoints, OutboundName(key)},
+		{Endpoints, InboundName(key)},
+		{Listener, inboundListenerName(key)},
+		{Route, inboundRouteName(key, 0)},
 	}
+	if !membership {
+		return refs
+	}
+	return append(refs,
+		Ref{Cluster, name},
+		Ref{Cluster, OutboundName(key)},
+		Ref{Listener, key.Name + "." + key.Namespace},
+		Ref{Listener, name},
+		Ref{Route, EgressRoutes},
+		Ref{Route, outboundRoutes},
+		Ref{Route, gatewayRoutes},
+	)
 }

@@ -12,60 +12,49 @@ import (
 	"polestar/naming"
 )
 
+// health is envoy.config.core.v3.HealthStatus.
+type health uint8
+
+// The states that are sent.
+const (
+	healthy   health = 1
+	unhealthy health = 2
+	draining  health = 3
+)
+
 // endpoint is an instance that goes into EDS.
 type endpoint struct {
 	*naming.Instance // nil: another instance has the same address
 	address          string
 	port             uint16
+	health           health
 	weight           uint32 // after scaling; never 0
 	size, fields     int    // of the encoded LbEndpoint, and of its metadata's fields
+	more             []netip.AddrPort
 }
 
-// endpoints is the load assignment of a service; it exists for every service,
-// also for one without instances.
-func endpoints(st *naming.ServiceState, client Client) (content, []Problem) {
-	localities, problems := localitiesOf(st, client)
-	return assignment(ClusterName(st.Service.Key), localities, client), problems
+// endpoints is the load assignment of a service under a name; it exists for
+// every service, also for one without instances.
+func endpoints(st *naming.ServiceState, name string, scope Scope) (content, []Problem) {
+	a, problems := arrangementOf(st, scope)
+	return assignment(name, a, scope.Client), problems
 }
 
-// localitiesOf groups what a service has to offer, sorted.
-func localitiesOf(st *naming.ServiceState, client Client) ([]locality, []Problem) {
+// arrangementOf is what a service has to offer to the clients of one scope.
+func arrangementOf(st *naming.ServiceState, scope Scope) (arrangement, []Problem) {
+	set, _ := naming.StoredSettings(st.Service.Metadata) // its cluster reports what is wrong
+	if set.TLS.Broken {
+		return arrangement{}, []Problem{{
+			Service: st.Service.Key.String(), Reason: "its TLS settings are wrong; no endpoints are served, since they would be called in plain text",
+		}}
+	}
 	all, problems := selectUsable(st)
-	scale(all)
-	groups := byLocation(all)
-	if client == GRPC {
-		groups = byWeight(groups)
-	}
-	out := make([]locality, 0, len(groups))
-	for l, es := range groups {
-		out = append(out, locality{Location: l, endpoints: es, weight: weightOf(es, client)})
-	}
-	slices.SortFunc(out, func(a, b locality) int {
-		return cmp.Or(cmp.Compare(a.Region, b.Region), cmp.Compare(a.Zone, b.Zone), cmp.Compare(a.Campus, b.Campus))
-	})
-	return out, problems
-}
-
-// weightOf is the weight of a locality: the sum of its endpoints'. gRPC shares
-// a locality's weight among its healthy endpoints, so for it only those count:
-// else a healthy one would inherit the traffic of its sick neighbours.
-func weightOf(es []endpoint, client Client) uint32 {
-	var all, healthy uint32
-	for n := range es {
-		all += es[n].weight
-		if es[n].Healthy {
-			healthy += es[n].weight
-		}
-	}
-	if client == GRPC && healthy > 0 {
-		return healthy
-	}
-	return all
+	return arrange(all, &set, scope), problems
 }
 
 // selectUsable leaves out what gets no traffic (isolated, weight 0), and what
 // clients would refuse a whole service for: names instead of addresses, and
-// the same address twice.
+// the same address twice. The result is sorted by id.
 func selectUsable(st *naming.ServiceState) ([]endpoint, []Problem) {
 	var problems []Problem
 	problem := func(i *naming.Instance, reason string) {
@@ -73,6 +62,7 @@ func selectUsable(st *naming.ServiceState) ([]endpoint, []Problem) {
 	}
 	out := make([]endpoint, 0, len(st.Instances))
 	at := make(map[netip.AddrPort]int, len(st.Instances))
+	plain := true
 	for _, i := range st.Instances {
 		if i.Isolated || i.Weight == 0 {
 			continue
@@ -91,9 +81,46 @@ func selectUsable(st *naming.ServiceState) ([]endpoint, []Problem) {
 			out[n].Instance = nil // the order of ids must stay
 		}
 		at[addr] = len(out)
-		out = append(out, endpoint{Instance: i, address: written(addr.Addr(), i.Host), port: addr.Port(), weight: i.Weight})
+		e := endpoint{Instance: i, address: written(addr.Addr(), i.Host), port: addr.Port(), health: healthOf(i), weight: i.Weight}
+		if _, more := i.Metadata.Get(naming.KeyAdditionalAddresses); more {
+			plain = false
+		}
+		out = append(out, e)
 	}
-	return slices.DeleteFunc(out, func(e endpoint) bool { return e.Instance == nil }), problems
+	out = slices.DeleteFunc(out, func(e endpoint) bool { return e.Instance == nil })
+	if !plain {
+		additional(out, at, problem)
+	}
+	return out, problems
+}
+
+func healthOf(i *naming.Instance) health {
+	if i.Healthy {
+		return healthy
+	}
+	return unhealthy
+}
+
+// additional adds the further addresses of endpoints. Clients refuse a service
+// in which one address occurs twice, whosever it is; an instance's own comes
+// first, then the lowest id.
+func additional(all []endpoint, taken map[netip.AddrPort]int, problem func(*naming.Instance, string)) {
+	for n := range all {
+		e := &all[n]
+		more, err := naming.AdditionalAddresses(e.Instance)
+		if err != nil {
+			problem(e.Instance, err.Error())
+			continue
+		}
+		for _, addr := range more {
+			if _, twice := taken[addr]; twice {
+				problem(e.Instance, "the additional address "+addr.String()+" is that of another instance, too")
+				continue
+			}
+			taken[addr] = n
+			e.more = append(e.more, addr)
+		}
+	}
 }
 
 // addressOf parses the address of an instance, or says why clients could not
@@ -105,12 +132,23 @@ func addressOf(i *naming.Instance) (netip.AddrPort, string) {
 		return netip.AddrPort{}, "host " + strconv.Quote(i.Host) + " is a name, and EDS takes only addresses"
 	case ip.Zone() != "":
 		return netip.AddrPort{}, "host " + strconv.Quote(i.Host) + " has a zone, which means nothing to other machines"
-	case i.Port == 0 || i.Port > math.MaxUint16:
-		return netip.AddrPort{}, fmt.Sprintf("port %d is not between 1 and %d", i.Port, math.MaxUint16)
-	case !validText(i):
-		return netip.AddrPort{}, "a text of it is not valid UTF-8"
+	}
+	if reason := unusable(i); reason != "" {
+		return netip.AddrPort{}, reason
 	}
 	return netip.AddrPortFrom(ip.Unmap(), uint16(i.Port)), ""
+}
+
+// unusable says what is wrong with an instance besides its host.
+func unusable(i *naming.Instance) string {
+	switch {
+	case i.Port == 0 || i.Port > math.MaxUint16:
+		return fmt.Sprintf("port %d is not between 1 and %d", i.Port, math.MaxUint16)
+	case !validText(i):
+		return "a text of it is not valid UTF-8"
+	default:
+		return ""
+	}
 }
 
 // validText reports whether protobuf takes the instance's texts: one that it
@@ -204,4 +242,13 @@ func byWeight(groups map[naming.Location][]endpoint) map[naming.Location][]endpo
 		}
 	}
 	return out
+}
+
+// sorted puts localities into the order in which they are sent.
+func sorted(all []locality) []locality {
+	slices.SortFunc(all, func(a, b locality) int {
+		return cmp.Or(cmp.Compare(a.priority, b.priority),
+			cmp.Compare(a.Region, b.Region), cmp.Compare(a.Zone, b.Zone), cmp.Compare(a.Campus, b.Campus))
+	})
+	return all
 }

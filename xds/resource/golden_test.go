@@ -29,7 +29,10 @@ type golden struct {
 
 // goldenService is created in the order of the file. The default namespace is
 // "default".
-type goldenService struct{ Namespace, Name string }
+type goldenService struct {
+	Namespace, Name string
+	Metadata        map[string]string
+}
 
 // goldenInstance has the address 10.0.0.n:80, the id in (n = its place in the
 // file), the weight 100 and is healthy, unless it says otherwise.
@@ -43,9 +46,12 @@ type goldenInstance struct {
 	Metadata            map[string]string
 }
 
+// goldenKey asks as client envoy or grpc, or as sidecar or gateway of Polaris.
 type goldenKey struct {
 	Type, Client, Name, Namespace string
-	Egress                        string // ip; the port is 15001
+	Service, Ports                string    // of a sidecar
+	Egress                        string    // ip; the port is 15001
+	Location                      [3]string // of the client: region, zone, campus
 }
 
 // built is one entry of testdata/*.out.yaml.
@@ -91,7 +97,7 @@ func (g *golden) world(t *testing.T) naming.World {
 	services, instances := naming.Commit{Revision: 1}, naming.Commit{Revision: 2}
 	for n, s := range g.Services {
 		services.Changes = append(services.Changes, naming.Change{
-			After: &naming.Service{Key: s.key(), Created: naming.Micros(n + 1), Revision: 1},
+			After: &naming.Service{Key: s.key(), Metadata: naming.NewMetadata(s.Metadata), Created: naming.Micros(n + 1), Revision: 1},
 		})
 	}
 	for n := range g.Instances {
@@ -108,20 +114,25 @@ func (g *golden) world(t *testing.T) naming.World {
 func (k *goldenKey) key(t *testing.T) Key {
 	t.Helper()
 	types := map[string]Type{"cds": Cluster, "eds": Endpoints, "lds": Listener, "rds": Route}
-	clients := map[string]Client{"envoy": Envoy, "grpc": GRPC}
+	clients := map[string]Scope{"envoy": {}, "grpc": {Client: GRPC}, "sidecar": {Kind: Sidecar}, "gateway": {Kind: Gateway}}
 	typ, known := types[k.Type]
-	client, knownToo := clients[k.Client]
+	s, knownToo := clients[k.Client]
 	if !known || !knownToo {
-		t.Fatalf("resource %+v: type is one of cds, eds, lds, rds and client one of envoy, grpc", *k)
+		t.Fatalf("resource %+v: type is one of cds, eds, lds, rds and client one of envoy, grpc, sidecar, gateway", *k)
 	}
-	s := Scope{Client: client, Namespace: k.Namespace, EgressAddress: k.Egress, EgressPort: 15001}
+	s.Namespace, s.Service, s.BindPorts, s.EgressAddress, s.EgressPort = k.Namespace, k.Service, k.Ports, k.Egress, OutboundPort
 	if s.Namespace == "" {
 		s.Namespace = naming.DefaultNamespace
 	}
-	if s.EgressAddress == "" {
+	switch {
+	case s.Kind != Plain:
+		s.EgressAddress, s.IngressAddress, s.IngressPort = "0.0.0.0", "0.0.0.0", InboundPort
+	case s.EgressAddress == "":
 		s.EgressPort = 0
 	}
-	return Key{typ, s.For(typ), k.Name}
+	s = s.Of(typ, k.Name)
+	s.Location = naming.Location{Region: k.Location[0], Zone: k.Location[1], Campus: k.Location[2]}
+	return Key{typ, s, k.Name}
 }
 
 // TestGolden builds the resources of each testdata/*.in.yaml and compares them
@@ -175,6 +186,9 @@ func runGolden(t *testing.T, file string) []byte {
 			t.Fatal(err)
 		}
 		b := built{Key: k.Client + " " + k.Type + " " + k.Name, Problems: problems}
+		if k.Location[0] != "" {
+			b.Key += " in " + strings.Join(k.Location[:], "/")
+		}
 		if r != nil {
 			m := decode(t, r)
 			checkShared(t, key, r, m)

@@ -59,19 +59,41 @@ const (
 	GRPC         // proxyless gRPC
 )
 
+// Kind says whose names a client knows.
+type Kind uint8
+
+// The kinds of nodes.
+const (
+	Plain   Kind = iota // our own names; all gRPC clients
+	Sidecar             // an Envoy set up for Polaris, beside an application
+	Gateway             // an Envoy set up for Polaris, at the edge
+)
+
 // Scope is what a resource depends on besides its type, its name and the
 // registered world. It is the key under which resources are shared: builders
 // are given nothing else, so an input cannot be forgotten in it.
+//
+// The scope of a node holds everything; [Scope.For] and [Scope.Of] keep what
+// one resource reads.
 type Scope struct {
-	Client        Client
-	Namespace     string // the node's own; only what depends on it carries it
-	EgressAddress string // host of the egress listener; only in the scope of Listener
-	EgressPort    uint32
+	Client         Client
+	Kind           Kind
+	Namespace      string // the node's own
+	Service        string // of a sidecar: the service that it stands before; may be empty
+	BindPorts      string // of a sidecar: where its application listens, as 80,8080; may be empty
+	Location       naming.Location
+	EgressAddress  string // host of the egress listener; of a plain node, empty means that it has none
+	EgressPort     uint32
+	IngressAddress string // of a sidecar: host of the inbound listener
+	IngressPort    uint32
 }
 
-// For keeps the fields that resources of type t read, so that they are shared
-// as widely as they can be.
+// For keeps the fields that most resources of type t read, so that they are
+// shared as widely as they can be. It is the scope of the type's wildcard.
 func (s Scope) For(t Type) Scope {
+	if s.Client == Envoy && s.Kind != Plain {
+		return s.polaris(t)
+	}
 	out := Scope{Client: s.Client}
 	if s.Client == Envoy {
 		switch t {
@@ -83,6 +105,24 @@ func (s Scope) For(t Type) Scope {
 		}
 	}
 	return out
+}
+
+// Of keeps the fields that the resource of type t and this name reads.
+func (s Scope) Of(t Type, name string) Scope {
+	if s.Client == Envoy && s.Kind != Plain {
+		return s.polarisNamed(t, name)
+	}
+	return s.For(t)
+}
+
+// Own lists the resources of type t that belong to a wildcard of this node
+// besides those that [Names] lists: they are made for it or for nodes like it,
+// so a wildcard that held them would be shared by few.
+func (s Scope) Own(t Type) []string {
+	if s.Client == Envoy && s.Kind != Plain {
+		return s.polarisOwn(t)
+	}
+	return nil
 }
 
 // Key names one resource as clients of one scope see it.

@@ -1,8 +1,6 @@
 package resource
 
 import (
-	"time"
-
 	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
 	listenerv3 "github.com/envoyproxy/go-control-plane/envoy/config/listener/v3"
 	routev3 "github.com/envoyproxy/go-control-plane/envoy/config/route/v3"
@@ -24,26 +22,36 @@ func routerFilter() []*hcmv3.HttpFilter {
 // egressListener takes a process's outgoing requests and routes them by host.
 func egressListener(s Scope) *listenerv3.Listener {
 	return &listenerv3.Listener{
-		Name:    EgressListener,
-		Address: address(s.EgressAddress, s.EgressPort),
-		FilterChains: []*listenerv3.FilterChain{{Filters: []*listenerv3.Filter{{
-			Name: "envoy.filters.network.http_connection_manager",
-			ConfigType: &listenerv3.Filter_TypedConfig{TypedConfig: mustAny(&hcmv3.HttpConnectionManager{
-				StatPrefix: EgressListener,
-				RouteSpecifier: &hcmv3.HttpConnectionManager_Rds{Rds: &hcmv3.Rds{
-					ConfigSource: overADS(), RouteConfigName: EgressRoutes,
-				}},
-				HttpFilters:       routerFilter(),
-				UpgradeConfigs:    []*hcmv3.HttpConnectionManager_UpgradeConfig{{UpgradeType: "websocket"}},
-				StreamIdleTimeout: durationpb.New(0), // long quiet streams are the applications' business
-			})},
-		}}}},
+		Name:         EgressListener,
+		Address:      address(s.EgressAddress, s.EgressPort),
+		FilterChains: []*listenerv3.FilterChain{{Filters: httpFilters(httpManager(EgressListener, EgressRoutes))}},
 	}
+}
+
+// httpManager handles HTTP of any version as a named route table says.
+func httpManager(stats, routes string) *hcmv3.HttpConnectionManager {
+	return &hcmv3.HttpConnectionManager{
+		StatPrefix: stats,
+		RouteSpecifier: &hcmv3.HttpConnectionManager_Rds{Rds: &hcmv3.Rds{
+			ConfigSource: overADS(), RouteConfigName: routes,
+		}},
+		HttpFilters:       routerFilter(),
+		UpgradeConfigs:    []*hcmv3.HttpConnectionManager_UpgradeConfig{{UpgradeType: "websocket"}},
+		StreamIdleTimeout: durationpb.New(0), // long quiet streams are the applications' business
+	}
+}
+
+// httpFilters is a filter chain that ends in an HTTP manager.
+func httpFilters(m *hcmv3.HttpConnectionManager) []*listenerv3.Filter {
+	return []*listenerv3.Filter{{
+		Name:       "envoy.filters.network.http_connection_manager",
+		ConfigType: &listenerv3.Filter_TypedConfig{TypedConfig: mustAny(m)},
+	}}
 }
 
 // apiListener is what a gRPC channel to a service subscribes to. The routes
 // stand in it: one resource less that can be out of step (gRFC A71).
-func apiListener(name string, s *naming.Service) *listenerv3.Listener {
+func apiListener(name string, s *naming.Service, set *naming.Settings) *listenerv3.Listener {
 	return &listenerv3.Listener{
 		Name: name,
 		ApiListener: &listenerv3.ApiListener{ApiListener: mustAny(&hcmv3.HttpConnectionManager{
@@ -51,7 +59,7 @@ func apiListener(name string, s *naming.Service) *listenerv3.Listener {
 			RouteSpecifier: &hcmv3.HttpConnectionManager_RouteConfig{RouteConfig: &routev3.RouteConfiguration{
 				Name: name,
 				VirtualHosts: []*routev3.VirtualHost{{
-					Name: ClusterName(s.Key), Domains: []string{"*"}, Routes: []*routev3.Route{routeTo(s, nil)},
+					Name: ClusterName(s.Key), Domains: []string{"*"}, Routes: []*routev3.Route{routeTo(ClusterName(s.Key), set, GRPC)},
 				}},
 			}},
 			HttpFilters: routerFilter(),
@@ -59,26 +67,8 @@ func apiListener(name string, s *naming.Service) *listenerv3.Listener {
 	}
 }
 
-// noTimeout keeps Envoy from ending streams after its default of 15 s, and
-// honours a gRPC deadline.
-func noTimeout(a *routev3.RouteAction) {
-	a.Timeout = durationpb.New(time.Duration(0))
-	a.MaxStreamDuration = &routev3.RouteAction_MaxStreamDuration{GrpcTimeoutHeaderMax: durationpb.New(0)}
-}
-
 func address(host string, port uint32) *corev3.Address {
 	return &corev3.Address{Address: &corev3.Address_SocketAddress{SocketAddress: &corev3.SocketAddress{
 		Address: host, PortSpecifier: &corev3.SocketAddress_PortValue{PortValue: port},
 	}}}
-}
-
-func routeTo(s *naming.Service, set func(*routev3.RouteAction)) *routev3.Route {
-	action := &routev3.RouteAction{ClusterSpecifier: &routev3.RouteAction_Cluster{Cluster: ClusterName(s.Key)}}
-	if set != nil {
-		set(action)
-	}
-	return &routev3.Route{
-		Match:  &routev3.RouteMatch{PathSpecifier: &routev3.RouteMatch_Prefix{Prefix: "/"}},
-		Action: &routev3.Route_Route{Route: action},
-	}
 }

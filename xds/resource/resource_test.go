@@ -31,19 +31,6 @@ func world(t testing.TB, instances ...naming.Instance) naming.World {
 	return publish(t, services, instances)
 }
 
-// worldOf publishes instances; all services are as old as each other.
-func worldOf(t tester, instances []naming.Instance) naming.World {
-	seen := map[naming.ServiceKey]bool{}
-	var services []naming.Service
-	for n := range instances {
-		if key := instances[n].Service; !seen[key] {
-			seen[key] = true
-			services = append(services, naming.Service{Key: key, Revision: 1})
-		}
-	}
-	return publish(t, services, instances)
-}
-
 // nobody as a host: only the service exists.
 const nobody = "-"
 

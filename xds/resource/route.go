@@ -9,18 +9,24 @@ import (
 	"polestar/naming"
 )
 
-// egressRoutes routes {service}.{namespace}, and {service} alone within the
-// node's own namespace, to the service's cluster.
+// egressRoutes is the route table of our own egress listener.
+func egressRoutes(w naming.World, own string) (*routev3.RouteConfiguration, []Problem) {
+	hosts, problems := virtualHosts(w, own, ClusterName, nil)
+	return &routev3.RouteConfiguration{Name: EgressRoutes, IgnorePortInHostMatching: true, VirtualHosts: hosts}, problems
+}
+
+// virtualHosts routes {service}.{namespace}, the same with each suffix, and
+// {service} alone within the node's own namespace, to the service's cluster.
 //
 // Domains are compared without case, and one domain twice makes an Envoy
 // refuse all routes. So each domain goes to the service that was there first;
-// full names before short ones. A service that gets none is reported, and so is
-// one whose name Envoy cannot read as a host.
-func egressRoutes(w naming.World, own string) (*routev3.RouteConfiguration, []Problem) {
+// full names before those with a suffix, short ones last. A service that gets
+// none is reported, and so is one whose name Envoy cannot read as a host.
+func virtualHosts(w naming.World, own string, clusterOf func(naming.ServiceKey) string, suffixes []string) ([]*routev3.VirtualHost, []Problem) {
 	services := slices.Collect(w.Services(""))
 	slices.SortFunc(services, compareAge)
 	domains := make(map[naming.ServiceKey][]string, len(services))
-	taken := make(map[string]naming.ServiceKey, 2*len(services))
+	taken := make(map[string]naming.ServiceKey, (2+len(suffixes))*len(services))
 	var problems []Problem
 	claim := func(key naming.ServiceKey, domain string) {
 		domain = strings.ToLower(domain)
@@ -41,8 +47,10 @@ func egressRoutes(w naming.World, own string) (*routev3.RouteConfiguration, []Pr
 		}
 		return lost
 	})
-	for _, st := range services {
-		claim(st.Service.Key, st.Service.Key.Name+"."+st.Service.Key.Namespace)
+	for _, suffix := range append([]string{""}, suffixes...) {
+		for _, st := range services {
+			claim(st.Service.Key, st.Service.Key.Name+"."+st.Service.Key.Namespace+suffix)
+		}
 	}
 	for _, st := range services {
 		if st.Service.Key.Namespace == own {
@@ -50,11 +58,13 @@ func egressRoutes(w naming.World, own string) (*routev3.RouteConfiguration, []Pr
 		}
 	}
 	slices.SortFunc(services, func(a, b *naming.ServiceState) int { return a.Service.Key.Compare(b.Service.Key) })
-	out := &routev3.RouteConfiguration{Name: EgressRoutes, IgnorePortInHostMatching: true}
+	var out []*routev3.VirtualHost
 	for _, st := range services {
 		if ds := domains[st.Service.Key]; len(ds) > 0 {
-			out.VirtualHosts = append(out.VirtualHosts, &routev3.VirtualHost{
-				Name: ClusterName(st.Service.Key), Domains: ds, Routes: []*routev3.Route{routeTo(st.Service, noTimeout)},
+			set, _ := naming.StoredSettings(st.Service.Metadata) // its cluster reports what is wrong
+			cluster := clusterOf(st.Service.Key)
+			out = append(out, &routev3.VirtualHost{
+				Name: cluster, Domains: ds, Routes: []*routev3.Route{routeTo(cluster, &set, Envoy)},
 			})
 		}
 	}

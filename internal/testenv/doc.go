@@ -1,0 +1,3 @@
+// Package testenv starts real servers that tests need, on temporary
+// directories and free ports, and ends them.
+package testenv

@@ -1,0 +1,108 @@
+package mysql
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"sync/atomic"
+	"time"
+
+	"polestar/naming"
+	"polestar/store"
+)
+
+// Config of the store.
+type Config struct {
+	// DSN is user:password@tcp(host:port,…)/database. The first host that takes
+	// writes is used; the others are for when it fails.
+	DSN string
+	// Password, when it is set, is used instead of the one in DSN.
+	Password string
+	Timeout  time.Duration // of one commit or one reading of the log, 100 ms…1 min
+	MaxConns int           // open connections at most, 2…1,000
+	Log      store.LogBounds
+}
+
+// Default returns the bounds that fit most servers.
+func Default() Config {
+	return Config{Timeout: 3 * time.Second, MaxConns: 16, Log: store.DefaultLogBounds()}
+}
+
+// Validate returns an error that names the key and its bound; no text of the
+// DSN is in it.
+func (c Config) Validate() error {
+	switch {
+	case c.DSN == "":
+		return errors.New("mysql.dsn: must not be empty")
+	case c.Timeout < 100*time.Millisecond || c.Timeout > time.Minute:
+		return fmt.Errorf("mysql.timeout: %s is not between 100ms and 1m", c.Timeout)
+	case c.MaxConns < 2 || c.MaxConns > 1000:
+		return fmt.Errorf("mysql.max-conns: %d is not between 2 and 1000", c.MaxConns)
+	}
+	if _, err := configs(c.DSN, c.Password, c.Timeout); err != nil {
+		return err
+	}
+	return c.Log.Validate()
+}
+
+// Store is an open database.
+type Store struct {
+	cfg    Config
+	hosts  *connector
+	db     *sql.DB
+	writer uint64        // names this open store in the log
+	seq    atomic.Uint64 // of its last attempt to commit
+}
+
+var _ store.Store = (*Store)(nil)
+
+// connectTimeout bounds the making of one connection to one host.
+const connectTimeout = time.Second
+
+// Open connects, and brings the schema up under a lock of the database. It
+// fails when no host can be reached, and when a newer program made the schema.
+func Open(ctx context.Context, cfg Config) (*Store, error) {
+	if err := cfg.Validate(); err != nil {
+		return nil, err
+	}
+	hosts, err := configs(cfg.DSN, cfg.Password, min(connectTimeout, cfg.Timeout))
+	if err != nil {
+		return nil, err
+	}
+	s := &Store{cfg: cfg, hosts: &connector{hosts: hosts}, writer: rand.Uint64() >> 1} //nolint:gosec // a name, not a secret
+	s.db = sql.OpenDB(s.hosts)
+	s.db.SetMaxOpenConns(cfg.MaxConns)
+	s.db.SetMaxIdleConns(cfg.MaxConns)
+	s.db.SetConnMaxIdleTime(5 * time.Second) // below wait_timeout
+	s.db.SetConnMaxLifetime(5 * time.Minute)
+	if err := migrate(ctx, s.db); err != nil {
+		_ = s.db.Close() // the reason is in err
+		return nil, fmt.Errorf("mysql: %w", err)
+	}
+	return s, nil
+}
+
+// Head implements store.Store.
+func (s *Store) Head(ctx context.Context) (head naming.Revision, err error) {
+	ctx, cancel := context.WithTimeout(ctx, s.cfg.Timeout)
+	defer cancel()
+	err = s.db.QueryRowContext(ctx, "SELECT revision FROM polestar_head WHERE id = 1").Scan(&head)
+	return head, s.read(err)
+}
+
+// read names an error of a reading, and moves to another host when that may
+// help the next one.
+func (s *Store) read(err error) error {
+	if err == nil {
+		return nil
+	}
+	if elsewhere(err) {
+		s.hosts.fail()
+	}
+	return notDone(err)
+}
+
+// Close implements store.Store.
+func (s *Store) Close() error { return s.db.Close() }

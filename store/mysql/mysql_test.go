@@ -1,0 +1,57 @@
+package mysql
+
+import (
+	"context"
+	"database/sql"
+	"fmt"
+	"hash/fnv"
+	"testing"
+
+	"polestar/internal/testenv"
+	"polestar/store"
+	"polestar/store/storetest"
+)
+
+// server is one MariaDB for all tests of this package.
+var server *testenv.MariaDB
+
+func TestMain(m *testing.M) {
+	var err error
+	if server, err = testenv.StartMariaDB(context.Background()); err != nil {
+		panic(err) // without its server nothing here can be tested
+	}
+	defer func() { _ = server.Stop() }()
+	m.Run()
+}
+
+// databaseFor makes a database for a name, once.
+func databaseFor(t testing.TB, name string) string {
+	t.Helper()
+	h := fnv.New64()
+	_, _ = h.Write([]byte(name))
+	db, err := sql.Open("mysql", server.DSN("mysql"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = db.Close() }()
+	name = fmt.Sprintf("t%x", h.Sum64())
+	if _, err := db.Exec("CREATE DATABASE IF NOT EXISTS " + name); err != nil {
+		t.Fatal(err)
+	}
+	return name
+}
+
+func openAt(t testing.TB, dir string, bounds store.LogBounds) *Store {
+	t.Helper()
+	cfg := Default()
+	cfg.DSN, cfg.Log = server.DSN(databaseFor(t, dir)), bounds
+	s, err := Open(t.Context(), cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s
+}
+
+func TestStore(t *testing.T) {
+	storetest.Run(t, func(t testing.TB, dir string, b store.LogBounds) store.Store { return openAt(t, dir, b) }, storetest.Caps{})
+}

@@ -1,0 +1,334 @@
+package mysql
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+
+	"polestar/naming"
+	"polestar/store"
+	"polestar/store/codec"
+)
+
+// page is how many rows of one table are read at a time when everything is.
+const page = 5000
+
+// Load implements store.Loader: all tables as of one moment.
+func (s *Store) Load(ctx context.Context, visit func(naming.Object) error, touched func(naming.Touched) error) (head naming.Revision, err error) {
+	err = s.snapshot(ctx, func(conn *sql.Conn) error {
+		l := loading{ctx: ctx, conn: conn, in: codec.Interner{}, visit: visit, touched: touched}
+		var r reading
+		r.add("SELECT revision FROM polestar_head WHERE id = 1", func(rows *sql.Rows) error { return rows.Scan(&head) })
+		if bad := r.run(ctx, conn); bad != nil {
+			return bad
+		}
+		return l.all()
+	})
+	return head, s.read(err)
+}
+
+// snapshot calls f with a connection whose reads are all as of one moment.
+func (s *Store) snapshot(ctx context.Context, f func(*sql.Conn) error) error {
+	conn, err := s.db.Conn(ctx)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = conn.Close() }()
+	defer abandon(ctx, conn)
+	_, err = conn.ExecContext(ctx, "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ; START TRANSACTION WITH CONSISTENT SNAPSHOT")
+	if err != nil {
+		return err
+	}
+	return f(conn)
+}
+
+// loading visits everything.
+type loading struct {
+	ctx     context.Context //nolint:containedctx // it lives as long as one call
+	conn    *sql.Conn
+	in      codec.Interner
+	visit   func(naming.Object) error
+	touched func(naming.Touched) error
+}
+
+func (l *loading) all() error {
+	for _, part := range []func() error{l.namespaces, l.services, l.instances, l.clients, l.rest} {
+		if err := part(); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (l *loading) namespaces() error {
+	var r reading
+	r.add(selectNamespace, func(rows *sql.Rows) error {
+		n, err := scanNamespace(rows, l.in)
+		if err != nil {
+			return err
+		}
+		return l.visit(n)
+	})
+	return r.run(l.ctx, l.conn)
+}
+
+func (l *loading) services() error {
+	var all []*naming.Service
+	var marks []naming.Revision
+	byID := map[string]*naming.Service{}
+	var r reading
+	r.add(selectService, func(rows *sql.Rows) error {
+		s, touched, err := scanService(rows, l.in)
+		if err == nil {
+			all, marks, byID[s.ID] = append(all, s), append(marks, touched), s
+		}
+		return err
+	})
+	r.add("SELECT id, mkey, mvalue FROM service_metadata", func(rows *sql.Rows) error {
+		id, p, err := scanPair(rows, l.in)
+		if s := byID[id]; s != nil {
+			s.Metadata = append(s.Metadata, p)
+		}
+		return err
+	})
+	if err := r.run(l.ctx, l.conn); err != nil {
+		return err
+	}
+	for n, s := range all {
+		s.Metadata = sortPairs(s.Metadata)
+		if err := l.visit(s); err != nil {
+			return err
+		}
+		if err := l.touched(naming.Touched{Service: s.Key, Revision: marks[n]}); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// instances visits them page by page: a million with their metadata do not fit
+// into one answer.
+func (l *loading) instances() error {
+	for after, more := "", true; more; {
+		var ids []string
+		byID := map[string]*naming.Instance{}
+		var r reading
+		r.add(selectInstance+" AND i.id > ? ORDER BY i.id LIMIT ?", func(rows *sql.Rows) error {
+			i, err := scanInstance(rows, l.in)
+			if err == nil {
+				ids, byID[i.ID] = append(ids, i.ID), i
+			}
+			return err
+		}, after, page)
+		if err := r.run(l.ctx, l.conn); err != nil {
+			return err
+		}
+		more = len(ids) == page
+		if len(ids) == 0 {
+			return nil
+		}
+		var meta reading
+		meta.add("SELECT id, mkey, mvalue FROM instance_metadata WHERE id BETWEEN ? AND ?", func(rows *sql.Rows) error {
+			id, p, err := scanPair(rows, l.in)
+			if i := byID[id]; i != nil {
+				i.Metadata = append(i.Metadata, p)
+			}
+			return err
+		}, ids[0], ids[len(ids)-1])
+		if err := meta.run(l.ctx, l.conn); err != nil {
+			return err
+		}
+		for _, id := range ids {
+			i := byID[id]
+			i.Metadata = sortPairs(i.Metadata)
+			if err := l.visit(i); err != nil {
+				return err
+			}
+		}
+		after = ids[len(ids)-1]
+	}
+	return nil
+}
+
+func (l *loading) clients() error {
+	var all []*naming.Client
+	byID := map[string]*naming.Client{}
+	var r reading
+	r.add(selectClient, func(rows *sql.Rows) error {
+		c, err := scanClient(rows, l.in)
+		if err == nil {
+			all, byID[c.ID] = append(all, c), c
+		}
+		return err
+	})
+	r.add(selectStat+" ORDER BY client_id, polestar_place", func(rows *sql.Rows) error {
+		id, s, err := scanStat(rows, l.in)
+		if c := byID[id]; c != nil {
+			c.Stats = append(c.Stats, s)
+		}
+		return err
+	})
+	if err := r.run(l.ctx, l.conn); err != nil {
+		return err
+	}
+	for _, c := range all {
+		if err := l.visit(c); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// rest visits what comes in small numbers.
+func (l *loading) rest() error {
+	var r reading
+	r.add(selectContract, func(rows *sql.Rows) error {
+		c, err := scanContract(rows, l.in)
+		if err != nil {
+			return err
+		}
+		return l.visit(c)
+	})
+	r.add(selectOverride, func(rows *sql.Rows) error {
+		o, err := scanOverride(rows)
+		if err != nil {
+			return err
+		}
+		return l.visit(o)
+	})
+	return r.run(l.ctx, l.conn)
+}
+
+// Since implements store.Feed.
+func (s *Store) Since(ctx context.Context, after naming.Revision, limit int) ([]naming.Commit, error) {
+	ctx, cancel := context.WithTimeout(ctx, s.cfg.Timeout)
+	defer cancel()
+	var head naming.Revision
+	var out []naming.Commit
+	var r reading
+	r.add("SELECT revision FROM polestar_head WHERE id = 1", func(rows *sql.Rows) error { return rows.Scan(&head) })
+	r.add("SELECT revision, record FROM polestar_log WHERE revision > ? ORDER BY revision LIMIT ?", into(&out), uint64(after), limit)
+	err := r.run(ctx, s.db)
+	if err != nil {
+		return nil, s.read(err)
+	}
+	for n, c := range out {
+		if c.Revision != after+1+naming.Revision(n) {
+			return nil, store.ErrCompacted
+		}
+	}
+	if len(out) == 0 && after < head {
+		return nil, store.ErrCompacted
+	}
+	return out, nil
+}
+
+// Before implements store.Feed.
+func (s *Store) Before(ctx context.Context, before naming.Revision, limit int) ([]naming.Commit, error) {
+	ctx, cancel := context.WithTimeout(ctx, s.cfg.Timeout)
+	defer cancel()
+	if before == 0 {
+		before = 1<<63 - 1
+	}
+	var out []naming.Commit
+	var r reading
+	r.add("SELECT revision, record FROM polestar_log WHERE revision < ? ORDER BY revision DESC LIMIT ?", into(&out), uint64(before), limit)
+	return out, s.read(r.run(ctx, s.db))
+}
+
+// Oldest implements store.Feed.
+func (s *Store) Oldest(ctx context.Context) (oldest naming.Revision, err error) {
+	ctx, cancel := context.WithTimeout(ctx, s.cfg.Timeout)
+	defer cancel()
+	err = s.db.QueryRowContext(ctx, "SELECT COALESCE(MIN(revision), 0) FROM polestar_log").Scan(&oldest)
+	return oldest, s.read(err)
+}
+
+// into reads records of the change log.
+func into(out *[]naming.Commit) func(*sql.Rows) error {
+	return func(rows *sql.Rows) error {
+		var rev naming.Revision
+		var record []byte
+		if err := rows.Scan(&rev, &record); err != nil {
+			return err
+		}
+		c, err := codec.DecodeCommit(rev, record)
+		if err != nil {
+			return fmt.Errorf("change log, revision %d: %w", rev, err)
+		}
+		*out = append(*out, c)
+		return nil
+	}
+}
+
+// checks are queries each of whose rows is a problem; the one column says it.
+var checks = []string{
+	`SELECT CONCAT('instance "', i.id, '" belongs to service id "', i.service_id, '", which does not exist')
+	FROM instance i LEFT JOIN service s ON s.id = i.service_id AND s.flag = 0 WHERE i.flag = 0 AND s.id IS NULL`,
+	`SELECT CONCAT('service "', s.namespace, '/', s.name, '" is an alias for service id "', s.reference, '", which does not exist')
+	FROM service s LEFT JOIN service r ON r.id = s.reference AND r.flag = 0 WHERE s.flag = 0 AND s.reference IS NOT NULL AND r.id IS NULL`,
+	`SELECT CONCAT('service "', s.namespace, '/', s.name, '" is in a namespace that does not exist')
+	FROM service s LEFT JOIN namespace n ON n.name = s.namespace AND n.flag = 0 WHERE s.flag = 0 AND n.name IS NULL`,
+	`SELECT CONCAT('instance "', i.id, '" has revision ', i.polestar_revision, ', its service is marked as touched at ', s.polestar_touched)
+	FROM instance i JOIN service s ON s.id = i.service_id WHERE i.flag = 0 AND i.polestar_revision > s.polestar_touched`,
+	`SELECT CONCAT('service "', s.namespace, '/', s.name, '" was touched at revision ', s.polestar_touched, ', the newest is ', h.revision)
+	FROM service s, polestar_head h WHERE h.id = 1 AND s.polestar_touched > h.revision`,
+	`SELECT CONCAT('change log: ', COUNT(*), ' records from ', MIN(revision), ' to ', MAX(revision)) FROM polestar_log
+	HAVING COUNT(*) > 0 AND COUNT(*) <> MAX(revision) - MIN(revision) + 1`,
+	`SELECT CONCAT('change log ends at revision ', COALESCE(MAX(l.revision), 0), ', the newest is ', h.revision)
+	FROM polestar_head h LEFT JOIN polestar_log l ON TRUE WHERE h.id = 1 GROUP BY h.revision HAVING COALESCE(MAX(l.revision), 0) <> h.revision`,
+}
+
+// Check implements store.Store: every record can be read, and what refers to
+// each other agrees.
+func (s *Store) Check(ctx context.Context, report func(problem string)) error {
+	err := s.snapshot(ctx, func(conn *sql.Conn) error {
+		l := loading{
+			ctx: ctx, conn: conn, in: codec.Interner{},
+			visit: func(naming.Object) error { return nil }, touched: func(naming.Touched) error { return nil },
+		}
+		if err := l.all(); err != nil {
+			if lost(err) || ctx.Err() != nil {
+				return err
+			}
+			report("a table cannot be read: " + err.Error())
+		}
+		for _, query := range checks {
+			var r reading
+			r.add(query, func(rows *sql.Rows) error {
+				var text string
+				err := rows.Scan(&text)
+				report(text)
+				return err
+			})
+			if err := r.run(ctx, conn); err != nil {
+				return err
+			}
+		}
+		return s.checkLog(ctx, conn, report)
+	})
+	return s.read(err)
+}
+
+func (s *Store) checkLog(ctx context.Context, conn *sql.Conn, report func(string)) error {
+	var after uint64
+	for {
+		n := 0
+		var r reading
+		r.add("SELECT revision, record FROM polestar_log WHERE revision > ? ORDER BY revision LIMIT 500", func(rows *sql.Rows) error {
+			var record []byte
+			if err := rows.Scan(&after, &record); err != nil {
+				return err
+			}
+			n++
+			if _, err := codec.DecodeCommit(naming.Revision(after), record); err != nil {
+				report(fmt.Sprintf("change log: revision %d cannot be read: %v", after, err))
+			}
+			return nil
+		}, after)
+		if err := r.run(ctx, conn); err != nil || n == 0 {
+			return errors.Join(err)
+		}
+	}
+}
