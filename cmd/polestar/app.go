@@ -90,7 +90,7 @@ func (a *app) buildDoors() (err error) {
 	registrar := naming.NewRegistrar(naming.Config{AutoCreate: a.cfg.AutoCreate}, naming.Deps{
 		Writer: writer{a.batch}, World: a.registry, Beats: a.leases,
 	})
-	if a.polaris, err = grpcserver.New(a.cfg.Polaris, a.metrics, a.log); err != nil {
+	if a.polaris, err = grpcserver.New(a.cfg.Polaris, a.metrics, a.log, polaris.Options()...); err != nil {
 		return err
 	}
 	polaris.New(polaris.Deps{

@@ -11,7 +11,9 @@ import (
 	"go.uber.org/goleak"
 	"go.uber.org/zap/zaptest"
 	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/credentials/insecure"
+	"google.golang.org/grpc/status"
 	"google.golang.org/grpc/test/bufconn"
 	"google.golang.org/protobuf/types/known/wrapperspb"
 
@@ -66,6 +68,7 @@ type guard struct {
 	mu    sync.Mutex
 	asked []question
 	deny  error
+	only  string // deny only what is in this namespace
 }
 
 type question struct {
@@ -77,7 +80,16 @@ func (g *guard) Allow(_ context.Context, _ auth.Principal, a auth.Action, r auth
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	g.asked = append(g.asked, question{a, r})
+	if g.only != "" && r.Namespace != g.only {
+		return nil
+	}
 	return g.deny
+}
+
+func (g *guard) refuseFor(namespace string, err error) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.only, g.deny = namespace, err
 }
 
 func (g *guard) refuse(err error) {
@@ -115,6 +127,7 @@ type setup struct {
 	peer     net.Addr
 	agent    string
 	noAuto   bool
+	dial     []grpc.DialOption
 }
 
 // open starts the door; everything is stopped when the test ends.
@@ -132,7 +145,7 @@ func open(t testing.TB, options ...option) *door {
 	if s.registry != nil {
 		reg = s.registry(reg)
 	}
-	srv := grpc.NewServer()
+	srv := grpc.NewServer(polaris.Options()...)
 	polaris.New(polaris.Deps{
 		Registry: reg, World: d.backend, Auth: d.guard, Log: zaptest.NewLogger(t),
 		Ready: func() bool { return !d.loading.Load() },
@@ -142,8 +155,8 @@ func open(t testing.TB, options ...option) *door {
 	go func() { served <- srv.Serve(listener{lis, s.peer}) }()
 	conn, err := grpc.NewClient(
 		"passthrough:///door",
-		grpc.WithTransportCredentials(insecure.NewCredentials()), grpc.WithUserAgent(s.agent),
-		grpc.WithContextDialer(func(ctx context.Context, _ string) (net.Conn, error) { return lis.DialContext(ctx) }),
+		append(s.dial, grpc.WithTransportCredentials(insecure.NewCredentials()), grpc.WithUserAgent(s.agent),
+			grpc.WithContextDialer(func(ctx context.Context, _ string) (net.Conn, error) { return lis.DialContext(ctx) }))...,
 	)
 	if err != nil {
 		t.Fatal(err)
@@ -151,7 +164,7 @@ func open(t testing.TB, options ...option) *door {
 	d.PolarisGRPCClient, d.PolarisServiceContractGRPCClient = service_manage.NewPolarisGRPCClient(conn), service_manage.NewPolarisServiceContractGRPCClient(conn)
 	d.conn, d.server = conn, srv
 	t.Cleanup(func() {
-		if err := conn.Close(); err != nil {
+		if err := conn.Close(); err != nil && status.Code(err) != codes.Canceled {
 			t.Error(err)
 		}
 		srv.Stop()

@@ -70,7 +70,7 @@ func FuzzRegister(f *testing.F) {
 			}
 		}
 		accepted := b.World().Revision() == 1
-		shown := polaris.Answer(s, t.Context(), query(typeInstance, in.GetNamespace().GetValue(), in.GetService().GetValue(), ""))
+		shown := polaris.Answer(t.Context(), s, query(typeInstance, in.GetNamespace().GetValue(), in.GetService().GetValue(), ""))
 		fitting(t, "discover", shown, shown)
 		if (len(shown.GetInstances()) == 1) != accepted {
 			t.Errorf("accepted = %v, but Discover shows %v", accepted, shown)
@@ -106,7 +106,7 @@ func FuzzDiscover(f *testing.F) {
 				t.Fatal(res, err)
 			}
 		}
-		first := polaris.Answer(s, t.Context(), &req)
+		first := polaris.Answer(t.Context(), s, &req)
 		checkEcho(t, &req, first)
 		fitting(t, "discover", first, first)
 		if slices.Contains(ruleTypes, req.GetType()) && first.GetCode().GetValue() >= 400000 {
@@ -120,7 +120,7 @@ func FuzzDiscover(f *testing.F) {
 			req.Service = &service_manage.Service{}
 		}
 		req.Service.Revision = str(revision)
-		if again := polaris.Answer(s, t.Context(), &req); again.GetCode().GetValue() != 200001 {
+		if again := polaris.Answer(t.Context(), s, &req); again.GetCode().GetValue() != 200001 {
 			t.Errorf("the revision of the last answer is not the current one: %v", again)
 		}
 	})
