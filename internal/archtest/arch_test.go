@@ -17,9 +17,10 @@ const module = "polestar/"
 
 // may names, for each room, the rooms of ours that it may import.
 var may = map[string]string{
-	"naming": "", "auth": "", "batch": "", "proto/storepb": "",
+	"naming": "", "auth": "", "batch": "", "proto/storepb": "", "proto/peerpb": "",
 	"naming/registry":     "naming",
 	"naming/health":       "naming",
+	"naming/cluster":      "naming proto/peerpb",
 	"naming/follow":       "naming naming/registry",
 	"naming/polaris":      "naming auth",
 	"store":               "naming",

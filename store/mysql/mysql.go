@@ -56,7 +56,10 @@ type Store struct {
 	seq    atomic.Uint64 // of its last attempt to commit
 }
 
-var _ store.Store = (*Store)(nil)
+var (
+	_ store.Store   = (*Store)(nil)
+	_ store.Members = (*Store)(nil)
+)
 
 // connectTimeout bounds the making of one connection to one host.
 const connectTimeout = time.Second
