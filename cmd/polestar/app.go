@@ -25,6 +25,7 @@ import (
 	"polestar/web"
 	"polestar/xds"
 	"polestar/xds/ads"
+	"polestar/xds/csds"
 	"polestar/xds/node"
 )
 
@@ -43,6 +44,7 @@ type app struct {
 	batch    *batch.Batcher[naming.Write, naming.Result]
 	pipeline *xds.Pipeline
 	ads      *ads.Server
+	csds     *csds.Server
 	polaris  *grpcserver.Server
 	xds      *grpcserver.Server
 	web      *web.Server
@@ -110,6 +112,8 @@ func (a *app) buildDoors() (err error) {
 		return err
 	}
 	a.ads.Register(a.xds.GRPC())
+	a.csds = csds.New(a.ads)
+	a.csds.Register(a.xds.GRPC())
 
 	a.web = web.New(a.cfg.HTTPAddr, web.Deps{
 		World: a.registry.World, Loaded: a.loaded.Load, Admin: registrar, Checks: a.checks, Clients: a.clients, Problems: a.problems, Metrics: a.metrics, Log: a.log.Named("web"),
@@ -132,6 +136,7 @@ func (a *app) parts() []lifecycle.Component {
 		{Name: "batch", Run: a.batch.Run},
 		serve("xds door", a.xds),
 		{Name: "xds streams", Run: a.ads.Run},
+		{Name: "xds status", Run: a.csds.Run},
 		serve("polaris door", a.polaris),
 		{Name: "leases", Run: a.leases.Run},
 		{Name: "readiness", Start: a.announce, Stop: func(context.Context) error { a.ready.Store(false); return nil }},

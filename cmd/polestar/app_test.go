@@ -10,6 +10,7 @@ import (
 	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
 	endpointv3 "github.com/envoyproxy/go-control-plane/envoy/config/endpoint/v3"
 	discoveryv3 "github.com/envoyproxy/go-control-plane/envoy/service/discovery/v3"
+	statusv3 "github.com/envoyproxy/go-control-plane/envoy/service/status/v3"
 	"github.com/polarismesh/specification/source/go/api/v1/service_manage"
 	"go.uber.org/goleak"
 	"go.uber.org/zap"
@@ -28,6 +29,7 @@ type whole struct {
 	*app
 	polaris service_manage.PolarisGRPCClient
 	xds     discoveryv3.AggregatedDiscoveryServiceClient
+	status  statusv3.ClientStatusDiscoveryServiceClient
 	stop    func()
 }
 
@@ -61,7 +63,8 @@ func startWhole(t *testing.T, dir string) *whole {
 		return cc
 	}
 	w.polaris = service_manage.NewPolarisGRPCClient(dial(a.polaris.Addr().String()))
-	w.xds = discoveryv3.NewAggregatedDiscoveryServiceClient(dial(a.xds.Addr().String()))
+	xds := dial(a.xds.Addr().String())
+	w.xds, w.status = discoveryv3.NewAggregatedDiscoveryServiceClient(xds), statusv3.NewClientStatusDiscoveryServiceClient(xds)
 	stopped := false
 	w.stop = func() {
 		if stopped {

@@ -33,6 +33,7 @@ var may = map[string]string{
 	"xds/node":            "naming xds/resource",
 	"xds/cache":           "naming xds/resource",
 	"xds/ads":             "naming xds/cache xds/resource",
+	"xds/csds":            "xds/ads",
 	"xds":                 "xds/resource xds/cache naming naming/registry",
 	"web":                 "naming",
 	"internal/lifecycle":  "",

@@ -37,6 +37,7 @@ type stream struct {
 	view    View
 	node    string
 	agent   string
+	self    []byte // what the client says of itself, encoded; see [Server.Identity]
 	ended   bool
 	moved   chan struct{} // see [Lag]; nil while nobody waits
 }
@@ -171,7 +172,7 @@ func (st *stream) identify(n *corev3.Node) error {
 	if err != nil {
 		return status.Error(codes.InvalidArgument, err.Error())
 	}
-	st.view, st.node, st.agent = view, truncate(n.GetId()), userAgent(n)
+	st.view, st.node, st.agent, st.self = view, truncate(n.GetId()), userAgent(n), self(n)
 	src := newSource(st.watcher, st.server.Cache, st.server.Revision, view.Scope())
 	if st.delta {
 		st.machine = NewDelta(src, view.LegacyWildcard())
