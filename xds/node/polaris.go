@@ -20,7 +20,7 @@ const (
 	KeyPolarisNamespace = "sidecar.polarismesh.cn/serviceNamespace"
 	KeyPolarisService   = "sidecar.polarismesh.cn/serviceName"
 	KeyPolarisPorts     = "sidecar.polarismesh.cn/bindPorts" // as in 80,8080
-	KeyPolarisTLS       = "polarismesh.cn/tls-mode"          // none
+	KeyPolarisTLS       = "polarismesh.cn/tls-mode"          // none, permissive or strict
 
 	KeyGatewayNamespace    = "gateway.polarismesh.cn/serviceNamespace"
 	KeyGatewayService      = "gateway.polarismesh.cn/serviceName"
@@ -87,8 +87,14 @@ func (v *View) polaris(n *corev3.Node) error {
 		namespace, service = cmp.Or(namespace, oldNamespace), cmp.Or(service, oldService)
 	}
 	v.Namespace, v.Service = cmp.Or(namespace, v.Namespace), service
-	if tls != "" && tls != "none" { // served as none, secrets would go in the clear
-		return fmt.Errorf("node.metadata.%s: %.64q is not offered; none is", KeyPolarisTLS, tls)
+	switch strings.ToLower(tls) {
+	case "", "none":
+	case "permissive":
+		v.Mutual = resource.MutualPermissive
+	case "strict":
+		v.Mutual = resource.MutualStrict
+	default: // taken for none, secrets would go in the clear
+		return fmt.Errorf("node.metadata.%s: %.64q is neither none nor permissive nor strict", KeyPolarisTLS, tls)
 	}
 	var err error
 	if v.Egress, err = listenAddress(KeyEgress, egress, resource.OutboundPort); err != nil || v.Kind == resource.Gateway {

@@ -108,7 +108,7 @@ func (s Scope) self() (naming.ServiceKey, bool) {
 func (s Scope) polaris(t Type) Scope {
 	switch t {
 	case Cluster:
-		return Scope{Kind: Sidecar}
+		return Scope{Kind: Sidecar, Mutual: s.Mutual}
 	case Listener:
 		return Scope{Kind: s.Kind, EgressAddress: s.EgressAddress, EgressPort: s.EgressPort}
 	case Route:
@@ -135,7 +135,7 @@ func (s Scope) polarisNamed(t Type, name string) Scope {
 		own.BindPorts = s.BindPorts
 	}
 	if t == Listener {
-		own.IngressAddress, own.IngressPort = s.IngressAddress, s.IngressPort
+		own.Mutual, own.IngressAddress, own.IngressPort = s.Mutual, s.IngressAddress, s.IngressPort
 	}
 	return own
 }
@@ -192,7 +192,7 @@ func buildPolaris(w naming.World, key Key) (message, naming.Revision, []Problem)
 		}
 		if st := serviceOutbound(w, key.Name); st != nil {
 			set, wrong := settingsOf(st.Service)
-			return outboundCluster(st.Service, &set), st.Service.Revision, wrong
+			return outboundCluster(st.Service, &set, s.Mutual), st.Service.Revision, wrong
 		}
 	case Listener:
 		if key.Name == outboundListener {

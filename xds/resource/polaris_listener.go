@@ -82,6 +82,9 @@ func polarisInbound(in inbound, s Scope) *listenerv3.Listener {
 		// Who connects to the sidecar itself means the first port.
 		chain(s.IngressPort, inboundRouteName(in.key, 0))
 	}
+	if s.Mutual != MutualOff {
+		mutualListener(out, s.Mutual)
+	}
 	return out
 }
 
