@@ -293,3 +293,46 @@ func TestPolarisSidecarSpeaksMutualTLS(t *testing.T) {
 		})
 	}
 }
+
+// TestPolarisSidecarOnDemand: a sidecar without cds_config gets each cluster
+// with the first request for it, and no other.
+func TestPolarisSidecarOnDemand(t *testing.T) {
+	if !harness.Alone(t) {
+		return
+	}
+	config := exampleFile(t, "polaris-sidecar", "envoy.yaml")
+	for _, change := range [][2]string{
+		{"  cds_config:\n    ads: {}\n    resource_api_version: V3\n", ""},
+		{`"app": "web"`, `"app": "web", "sidecar.polarismesh.cn/openOnDemand": "true"`},
+	} {
+		if !strings.Contains(config, change[0]) {
+			t.Fatalf("%q is not in the example", change[0])
+		}
+		config = strings.Replace(config, change[0], change[1], 1)
+	}
+	s := polarisServer(t)
+	r := harness.Connect(t, s.Polaris)
+	a, b := harness.StartBackend(t, "a"), harness.StartBackend(t, "b")
+	for service, addr := range map[string]string{"cart": a.Addr, "pay": b.Addr, "web": b.Addr} {
+		if err := r.Put(harness.Instance(service, addr)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	e := polarisEnvoy(t, config)
+	if c := harness.Get(polarisOutbound, "cart", 1); c.By["a"] != 1 {
+		t.Errorf("the first request: %+v", c)
+	}
+	onlyFrom(t, at(polarisInbound, "web"), "b")
+	held, err := e.Stats(`^cluster\.(OUTBOUND|INBOUND).*\.membership_total$`)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := map[string]uint64{"cluster.OUTBOUND|default|cart.membership_total": 1, "cluster.INBOUND|default|web.membership_total": 1}
+	if !maps.Equal(held, want) {
+		t.Errorf("Envoy holds %v, want %v", held, want)
+	}
+	if err := r.Put(harness.Instance("cart", b.Addr)); err != nil {
+		t.Fatal(err)
+	}
+	onlyFrom(t, at(polarisOutbound, "cart"), "a", "b")
+}

@@ -41,6 +41,7 @@ type View struct {
 	Ingress   netip.AddrPort // of a sidecar or gateway; only the first has one
 	BindPorts string         // of a sidecar, as 80,8080: ascending, each once
 	Mutual    resource.Mutual
+	OnDemand  bool // of a sidecar: asks for clusters one by one
 }
 
 // Parse reads a node. Errors name the field and what is expected.
@@ -161,7 +162,10 @@ func userAgent(n *corev3.Node) string {
 
 // Scope is everything that the resources depend on which the client is sent.
 func (v *View) Scope() resource.Scope {
-	s := resource.Scope{Client: v.Client, Kind: v.Kind, Namespace: v.Namespace, Service: v.Service, BindPorts: v.BindPorts, Mutual: v.Mutual}
+	s := resource.Scope{
+		Client: v.Client, Kind: v.Kind, Namespace: v.Namespace, Service: v.Service,
+		BindPorts: v.BindPorts, Mutual: v.Mutual, OnDemand: v.OnDemand,
+	}
 	if v.Egress.IsValid() {
 		s.EgressAddress, s.EgressPort = v.Egress.Addr().Unmap().String(), uint32(v.Egress.Port())
 	}

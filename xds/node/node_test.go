@@ -125,6 +125,7 @@ func TestParseRefuses(t *testing.T) {
 		"65 Polaris ports":     {polarisWith(KeyPolarisPorts, manyPorts.String()), "65 ports, at most 64"},
 		"Polaris port list":    {polarisWith(KeyPolarisPorts, []any{80}), KeyPolarisPorts + ": must be a string"},
 		"Polaris TLS":          {polarisWith(KeyPolarisTLS, "on"), KeyPolarisTLS + `: "on" is neither`},
+		"Polaris on demand":    {polarisWith(KeyPolarisOnDemand, "yes"), KeyPolarisOnDemand + `: "yes" is neither`},
 		"Polaris egress":       {polarisWith(KeyEgress, "localhost:1"), KeyEgress},
 		"Polaris ingress":      {polarisWith(KeyIngress, 15006), KeyIngress},
 	} {

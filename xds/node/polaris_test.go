@@ -69,10 +69,10 @@ func TestPolarisNode(t *testing.T) {
 			"sidecar~k8s/1~10.0.0.9", "envoy",
 			map[string]any{
 				KeyPolarisNamespace: "prod", KeyPolarisPorts: "9090, 80,80,", KeyEgress: "127.0.0.1:1", KeyIngress: "[::1]:2",
-				KeyPolarisTLS: "strict",
+				KeyPolarisTLS: "strict", KeyPolarisOnDemand: true,
 			},
 			resource.Scope{
-				Kind: resource.Sidecar, Namespace: "prod", BindPorts: "80,9090", Mutual: resource.MutualStrict,
+				Kind: resource.Sidecar, Namespace: "prod", BindPorts: "80,9090", Mutual: resource.MutualStrict, OnDemand: true,
 				EgressAddress: "127.0.0.1", EgressPort: 1, IngressAddress: "::1", IngressPort: 2,
 			},
 			"sidecar in prod",

@@ -82,6 +82,7 @@ type Scope struct {
 	Service        string // of a sidecar: the service that it stands before; may be empty
 	BindPorts      string // of a sidecar: where its application listens, as 80,8080; may be empty
 	Mutual         Mutual // of a sidecar or gateway
+	OnDemand       bool   // of a sidecar: it asks for a cluster when the first request for it arrives
 	Location       naming.Location
 	EgressAddress  string // host of the egress listener; of a plain node, empty means that it has none
 	EgressPort     uint32

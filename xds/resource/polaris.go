@@ -110,7 +110,7 @@ func (s Scope) polaris(t Type) Scope {
 	case Cluster:
 		return Scope{Kind: Sidecar, Mutual: s.Mutual}
 	case Listener:
-		return Scope{Kind: s.Kind, EgressAddress: s.EgressAddress, EgressPort: s.EgressPort}
+		return Scope{Kind: s.Kind, OnDemand: s.OnDemand, EgressAddress: s.EgressAddress, EgressPort: s.EgressPort}
 	case Route:
 		return Scope{Kind: s.Kind, Namespace: s.Namespace}
 	default:
@@ -135,7 +135,8 @@ func (s Scope) polarisNamed(t Type, name string) Scope {
 		own.BindPorts = s.BindPorts
 	}
 	if t == Listener {
-		own.Mutual, own.IngressAddress, own.IngressPort = s.Mutual, s.IngressAddress, s.IngressPort
+		own.Mutual, own.OnDemand = s.Mutual, s.OnDemand
+		own.IngressAddress, own.IngressPort = s.IngressAddress, s.IngressPort
 	}
 	return own
 }
