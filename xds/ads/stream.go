@@ -38,8 +38,6 @@ type stream struct {
 	node    string
 	agent   string
 	self    []byte // what the client says of itself, encoded; see [Server.Identity]
-	ended   bool
-	moved   chan struct{} // see [Lag]; nil while nobody waits
 }
 
 // incoming is a received message, or the end of the stream.
@@ -149,7 +147,7 @@ func (st *stream) handle(m incoming) error {
 	case want != "" && m.request.URL != want:
 		return status.Errorf(codes.InvalidArgument, "type_url: this service serves %s only", want)
 	}
-	defer st.moves()
+	defer st.server.moved(st)
 	v, err := st.machine.Request(time.Now(), m.request)
 	if v.Accepted || v.Refused {
 		st.server.byType[v.Type].judged(v.Accepted, v.Took)
@@ -190,7 +188,7 @@ func (st *stream) flush(ctx context.Context) error {
 		if st.machine != nil {
 			st.machine.Changed(st.watcher.Take())
 			r = st.machine.Next(time.Now())
-			st.moves()
+			st.server.moved(st)
 		}
 		st.mu.Unlock()
 		if r == nil {
