@@ -34,6 +34,7 @@ var may = map[string]string{
 	"xds/cache":           "naming xds/resource",
 	"xds/ads":             "naming xds/cache xds/resource",
 	"xds/csds":            "xds/ads",
+	"xds/receipt":         "naming xds/ads xds/resource",
 	"xds":                 "xds/resource xds/cache naming naming/registry",
 	"web":                 "naming",
 	"internal/lifecycle":  "",
