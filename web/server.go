@@ -20,6 +20,7 @@ import (
 	"go.uber.org/zap"
 
 	"polestar/naming"
+	"polestar/xds/receipt"
 )
 
 // Check is one condition of readiness.
@@ -40,8 +41,10 @@ type Deps struct {
 	Clients func() []Client
 	// Problems lists what was left out of the xDS resources that are watched.
 	Problems func() []Problem
-	Metrics  prometheus.Gatherer
-	Log      *zap.Logger
+	// Receipt waits until every xDS client that a revision concerns has it.
+	Receipt func(context.Context, receipt.Request) (receipt.Receipt, error)
+	Metrics prometheus.Gatherer
+	Log     *zap.Logger
 }
 
 // Server is the HTTP door.
@@ -52,6 +55,9 @@ type Server struct {
 	listener net.Listener
 }
 
+// writeTimeout bounds an answer; a CPU profile takes 30 s by default.
+const writeTimeout = 90 * time.Second
+
 // New makes the door at addr, host:port.
 func New(addr string, d Deps) *Server {
 	s := &Server{deps: d, addr: addr}
@@ -59,7 +65,7 @@ func New(addr string, d Deps) *Server {
 		Handler:           s.routes(),
 		ReadHeaderTimeout: 5 * time.Second,
 		ReadTimeout:       10 * time.Second,
-		WriteTimeout:      90 * time.Second, // a CPU profile takes 30 s by default
+		WriteTimeout:      writeTimeout,
 		IdleTimeout:       60 * time.Second,
 		MaxHeaderBytes:    64 << 10,
 		ErrorLog:          zap.NewStdLog(d.Log),
@@ -88,6 +94,7 @@ func (s *Server) routes() http.Handler {
 		r.Get("/clients", s.clients)
 		r.Get("/clients/{id}", s.client)
 		r.Get("/problems", s.problems)
+		r.Get("/receipts", s.receipts)
 	})
 	r.NotFound(func(w http.ResponseWriter, req *http.Request) {
 		problem(w, http.StatusNotFound, "", "there is nothing at "+req.URL.Path)

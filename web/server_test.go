@@ -18,6 +18,7 @@ import (
 	"polestar/naming/registry"
 	"polestar/store"
 	"polestar/store/memory"
+	"polestar/xds/receipt"
 )
 
 // backend is a whole registry in memory behind the door: what is written is
@@ -59,7 +60,11 @@ func door(t *testing.T, ready bool) *Server {
 		World: b.World, Checks: func() []Check { return []Check{{Name: "registry", Ready: ready}} }, Loaded: func() bool { return true },
 		Admin:    naming.NewRegistrar(naming.Config{}, naming.Deps{Writer: b, World: b}),
 		Clients:  func() []Client { return []Client{{Stream: 7, Node: "envoy-1"}, {Stream: 9, Node: "envoy-2"}} },
-		Problems: func() []Problem { return []Problem{{Service: "ns/svc", Reason: "no address"}} }, Metrics: prometheus.NewRegistry(), Log: zap.NewNop(),
+		Problems: func() []Problem { return []Problem{{Service: "ns/svc", Reason: "no address"}} },
+		Receipt: func(context.Context, receipt.Request) (receipt.Receipt, error) {
+			return receipt.Receipt{Converged: true}, nil
+		},
+		Metrics: prometheus.NewRegistry(), Log: zap.NewNop(),
 	})
 }
 

@@ -27,6 +27,7 @@ import (
 	"polestar/xds/ads"
 	"polestar/xds/csds"
 	"polestar/xds/node"
+	"polestar/xds/receipt"
 )
 
 // app is every part of a server, built by hand in the order of the data flow.
@@ -45,6 +46,7 @@ type app struct {
 	pipeline *xds.Pipeline
 	ads      *ads.Server
 	csds     *csds.Server
+	receipts *receipt.Desk
 	polaris  *grpcserver.Server
 	xds      *grpcserver.Server
 	web      *web.Server
@@ -114,9 +116,17 @@ func (a *app) buildDoors() (err error) {
 	a.ads.Register(a.xds.GRPC())
 	a.csds = csds.New(a.ads)
 	a.csds.Register(a.xds.GRPC())
+	a.receipts, err = receipt.New(receipt.Deps{
+		Revision: a.pipeline.Revision, Await: a.pipeline.Await, Touched: a.pipeline.Touched, Streams: a.ads,
+		Ready: a.loaded.Load, Metrics: a.metrics,
+	})
+	if err != nil {
+		return err
+	}
 
 	a.web = web.New(a.cfg.HTTPAddr, web.Deps{
-		World: a.registry.World, Loaded: a.loaded.Load, Admin: registrar, Checks: a.checks, Clients: a.clients, Problems: a.problems, Metrics: a.metrics, Log: a.log.Named("web"),
+		World: a.registry.World, Loaded: a.loaded.Load, Admin: registrar, Checks: a.checks, Clients: a.clients,
+		Problems: a.problems, Receipt: a.receipts.Wait, Metrics: a.metrics, Log: a.log.Named("web"),
 	})
 	return nil
 }
@@ -137,6 +147,7 @@ func (a *app) parts() []lifecycle.Component {
 		serve("xds door", a.xds),
 		{Name: "xds streams", Run: a.ads.Run},
 		{Name: "xds status", Run: a.csds.Run},
+		{Name: "receipts", Run: a.receipts.Run},
 		serve("polaris door", a.polaris),
 		{Name: "leases", Run: a.leases.Run},
 		{Name: "readiness", Start: a.announce, Stop: func(context.Context) error { a.ready.Store(false); return nil }},

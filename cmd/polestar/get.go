@@ -90,8 +90,8 @@ func getCommand() *cobra.Command {
 		Args:      cobra.MatchAll(cobra.ExactArgs(1), cobra.OnlyValidArgs),
 		ValidArgs: []string{"namespaces", "services", "instances", "clients", "problems"},
 		RunE: func(cmd *cobra.Command, args []string) error {
-			if output != "table" && output != "json" && output != "yaml" {
-				return fmt.Errorf("--output: %q is none of table, json, yaml", output)
+			if err := checkOutput(output); err != nil {
+				return err
 			}
 			q := url.Values{}
 			for name, value := range map[string]string{"namespace": namespace, "service": service} {
@@ -111,6 +111,13 @@ func getCommand() *cobra.Command {
 	cmd.Flags().StringVar(&namespace, "namespace", "", "only this namespace")
 	cmd.Flags().StringVar(&service, "service", "", "only this service")
 	return cmd
+}
+
+func checkOutput(output string) error {
+	if output != "table" && output != "json" && output != "yaml" {
+		return fmt.Errorf("--output: %q is none of table, json, yaml", output)
+	}
+	return nil
 }
 
 // fetchAll reads all pages of a kind as one JSON array.
@@ -150,23 +157,32 @@ func reason(body []byte) string {
 	return strings.TrimSpace(string(body))
 }
 
-func fetchPage(client *http.Client, req *http.Request, kind string) (items []json.RawMessage, total int, err error) {
+// readAnswer is the body of a successful answer.
+func readAnswer(client *http.Client, req *http.Request) ([]byte, error) {
 	res, err := client.Do(req)
 	if err != nil {
 		if u, ok := errors.AsType[*url.Error](err); ok {
 			err = u.Err // without the URL, whose host is named already
 		}
-		return nil, 0, fmt.Errorf("no answer from the server at %s: %w", req.URL.Host, err)
+		return nil, fmt.Errorf("no answer from the server at %s: %w", req.URL.Host, err)
 	}
 	defer func() { _ = res.Body.Close() }()
 	body, err := io.ReadAll(io.LimitReader(res.Body, maxAnswer+1))
 	switch {
 	case err != nil:
-		return nil, 0, fmt.Errorf("the server at %s: %w", req.URL.Host, err)
+		return nil, fmt.Errorf("the server at %s: %w", req.URL.Host, err)
 	case len(body) > maxAnswer:
-		return nil, 0, fmt.Errorf("the server at %s answered more than %d bytes", req.URL.Host, maxAnswer)
+		return nil, fmt.Errorf("the server at %s answered more than %d bytes", req.URL.Host, maxAnswer)
 	case res.StatusCode != http.StatusOK:
-		return nil, 0, fmt.Errorf("the server at %s answered %s: %.500s", req.URL.Host, res.Status, reason(body))
+		return nil, fmt.Errorf("the server at %s answered %s: %.500s", req.URL.Host, res.Status, reason(body))
+	}
+	return body, nil
+}
+
+func fetchPage(client *http.Client, req *http.Request, kind string) (items []json.RawMessage, total int, err error) {
+	body, err := readAnswer(client, req)
+	if err != nil {
+		return nil, 0, err
 	}
 	var page map[string]json.RawMessage
 	if err := json.Unmarshal(body, &page); err != nil {
@@ -188,27 +204,36 @@ func show(w io.Writer, output string, t table, items json.RawMessage) error {
 		if err != nil {
 			return err
 		}
-		tw := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
-		if _, err := fmt.Fprintln(tw, t.header); err != nil {
-			return err
-		}
-		for _, r := range rows {
-			format := strings.TrimSuffix(strings.Repeat("%v\t", len(r)), "\t") + "\n"
-			if _, err := fmt.Fprintf(tw, format, r...); err != nil {
-				return err
-			}
-		}
-		return tw.Flush()
+		return writeTable(w, t.header, rows)
 	default: // json or yaml, as checked before the request
-		var v any
-		if err := json.Unmarshal(items, &v); err != nil {
+		return writeDocument(w, output, items)
+	}
+}
+
+func writeTable(w io.Writer, header string, rows [][]any) error {
+	tw := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+	if _, err := fmt.Fprintln(tw, header); err != nil {
+		return err
+	}
+	for _, r := range rows {
+		format := strings.TrimSuffix(strings.Repeat("%v\t", len(r)), "\t") + "\n"
+		if _, err := fmt.Fprintf(tw, format, r...); err != nil {
 			return err
 		}
-		if output == "yaml" {
-			return yaml.NewEncoder(w).Encode(v)
-		}
-		enc := json.NewEncoder(w)
-		enc.SetIndent("", "  ")
-		return enc.Encode(v)
 	}
+	return tw.Flush()
+}
+
+// writeDocument writes an answer as JSON or YAML.
+func writeDocument(w io.Writer, output string, answer json.RawMessage) error {
+	var v any
+	if err := json.Unmarshal(answer, &v); err != nil {
+		return err
+	}
+	if output == "yaml" {
+		return yaml.NewEncoder(w).Encode(v)
+	}
+	enc := json.NewEncoder(w)
+	enc.SetIndent("", "  ")
+	return enc.Encode(v)
 }

@@ -57,7 +57,7 @@ func root() *cobra.Command {
 		SilenceErrors: true,
 	}
 	cmd.SetFlagErrorFunc(flagError)
-	return group(cmd, serverCommand(), configCommand(), bootstrapCommand(), getCommand(), benchCommand(), versionCommand())
+	return group(cmd, serverCommand(), configCommand(), bootstrapCommand(), getCommand(), waitCommand(), benchCommand(), versionCommand())
 }
 
 // group makes a command of subcommands: alone it shows its help, and a word

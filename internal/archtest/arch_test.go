@@ -36,7 +36,7 @@ var may = map[string]string{
 	"xds/csds":            "xds/ads",
 	"xds/receipt":         "naming xds/ads xds/resource",
 	"xds":                 "xds/resource xds/cache naming naming/registry",
-	"web":                 "naming",
+	"web":                 "naming xds/receipt",
 	"internal/lifecycle":  "",
 	"internal/grpcserver": "",
 	"internal/buildinfo":  "",

@@ -23,6 +23,9 @@ type Deps struct {
 	// Touched lists the resources that a change of a service can touch.
 	Touched func(naming.ServiceKey) []resource.Ref
 	Streams Streams
+	// Ready reports whether the registry is loaded. Before, nobody could have
+	// anything, and everybody would seem to have all.
+	Ready   func() bool
 	Metrics prometheus.Registerer
 }
 
@@ -70,10 +73,13 @@ func (d *Desk) Run(ctx context.Context) error {
 // Wait returns when every client that the request concerns has its revision,
 // when one of them refused it for good, or when the time is up. Errors:
 // Invalid, Overloaded when MaxWaits others wait, NotReady when the server
-// stops, and the error of ctx.
+// starts or stops, and the error of ctx.
 func (d *Desk) Wait(ctx context.Context, r Request) (Receipt, error) {
 	if err := r.validate(); err != nil {
 		return Receipt{}, err
+	}
+	if !d.Ready() {
+		return Receipt{}, naming.Errorf(naming.NotReady, "", "the server is starting: it has not loaded its store yet")
 	}
 	if r.Revision == 0 {
 		r.Revision = d.Revision()

@@ -36,12 +36,13 @@ type server struct {
 	store    *memory.Store
 	registry *registry.Registry
 	conn     *grpc.ClientConn
+	ready    bool               // the registry is loaded
 	stop     context.CancelFunc // ends the desk
 }
 
 func start(t *testing.T) *server {
 	t.Helper()
-	s := &server{t: t, store: memory.New(store.DefaultLogBounds()), registry: registry.New()}
+	s := &server{t: t, store: memory.New(store.DefaultLogBounds()), registry: registry.New(), ready: true}
 	metrics := prometheus.NewRegistry()
 	pipeline, err := xds.New(xds.Deps{Registry: s.registry, Metrics: metrics, Log: zap.NewNop()})
 	if err != nil {
@@ -55,7 +56,7 @@ func start(t *testing.T) *server {
 		t.Fatal(err)
 	}
 	s.desk, err = New(Deps{
-		Revision: pipeline.Revision, Await: pipeline.Await, Touched: pipeline.Touched, Streams: streams, Metrics: metrics,
+		Revision: pipeline.Revision, Await: pipeline.Await, Touched: pipeline.Touched, Streams: streams, Ready: func() bool { return s.ready }, Metrics: metrics,
 	})
 	if err != nil {
 		t.Fatal(err)

@@ -24,27 +24,31 @@ type Request struct {
 	Timeout  time.Duration     // 0: DefaultTimeout
 }
 
-// Receipt is the answer.
+// Receipt is the answer. Its JSON form is that of the admin API.
 type Receipt struct {
-	Revision  uint64 // that was waited for
-	Published uint64 // newest revision that this node shows
-	Converged bool   // every client that it concerns has it
-	Clients   int    // that it concerns
-	Laggards  []Laggard
-	More      int // laggards beyond the 1000 that are listed
+	Revision  uint64    `json:"revision"`  // that was waited for
+	Published uint64    `json:"published"` // newest revision that this node shows
+	Converged bool      `json:"converged"` // every client that it concerns has it
+	Clients   int       `json:"clients"`   // that it concerns
+	Laggards  []Laggard `json:"laggards"`
+	More      int       `json:"more"` // laggards beyond the 1000 that are listed
 }
 
 // Laggard is one resource that one client lacks.
 type Laggard struct {
-	Stream   uint64 // 0: not connected
-	Node     string
-	Type     string
-	Resource string
-	State    string    // stale, refused, not sent, not connected
-	Has      uint64    // revision of the form that it accepted last; 0: none, or one of an earlier stream
-	Wants    uint64    // revision of the newest form; 0: it exists no more
-	Since    time.Time // when it was sent what it has not accepted, or refused it; zero: not yet
-	Reason   string    // what the client said when it refused
+	Stream   uint64 `json:"stream,omitempty"` // 0: not connected
+	Node     string `json:"node"`
+	Type     string `json:"type,omitempty"`
+	Resource string `json:"resource,omitempty"`
+	State    string `json:"state"` // stale, refused, not sent, not connected
+	// Has is the revision of the form that it accepted last; 0: none, or one of
+	// an earlier stream. Wants is that of the newest form; 0: it exists no more.
+	Has   uint64 `json:"has"`
+	Wants uint64 `json:"wants"`
+	// Since is when it was sent what it has not accepted, or refused it; zero:
+	// it was not sent yet.
+	Since  time.Time `json:"since,omitzero"`
+	Reason string    `json:"reason,omitempty"` // what the client said when it refused
 }
 
 // notConnected is a state beyond those of ads.State: no stream of a client that

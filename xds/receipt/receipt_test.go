@@ -390,6 +390,14 @@ func TestBadRequestsAreNamed(t *testing.T) {
 	}
 }
 
+func TestNothingIsSaidBeforeTheRegistryIsLoaded(t *testing.T) {
+	s := start(t)
+	s.ready = false
+	if _, err := s.desk.Wait(t.Context(), Request{}); naming.KindOf(err) != naming.NotReady {
+		t.Errorf("%v", err)
+	}
+}
+
 // What a wait remembers by name is bounded.
 func TestMuchThatLacksIsNotRememberedByName(t *testing.T) {
 	w := &wait{streams: map[uint64]*stream{}, present: map[string]int{}}

@@ -167,7 +167,7 @@ func (w *wait) forget(s *stream) {
 
 // receipt sums up. What lacks now is looked up anew.
 func (w *wait) receipt() Receipt {
-	out := Receipt{Revision: w.Revision, Published: w.desk.Revision()}
+	out := Receipt{Revision: w.Revision, Published: w.desk.Revision(), Laggards: []Laggard{}}
 	for _, id := range slices.Sorted(maps.Keys(w.streams)) {
 		s := w.streams[id]
 		if s.concerned {
@@ -204,9 +204,9 @@ func laggard(c ads.ClientStatus, n ads.NameStatus) Laggard {
 		Has: n.Acked.Revision, Wants: n.Current.Revision,
 	}
 	if n.State() == ads.Refused {
-		l.Since, l.Reason = n.Refused.At, n.Refused.Reason
+		l.Since, l.Reason = n.Refused.At.UTC(), n.Refused.Reason
 	} else if n.Sent.Version != n.Acked.Version {
-		l.Since = n.Sent.At
+		l.Since = n.Sent.At.UTC()
 	}
 	return l
 }
