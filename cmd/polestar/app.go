@@ -123,6 +123,7 @@ func (a *app) buildDoors() (err error) {
 	if err != nil {
 		return err
 	}
+	a.receipts.Register(a.xds.GRPC())
 
 	a.web = web.New(a.cfg.HTTPAddr, web.Deps{
 		World: a.registry.World, Loaded: a.loaded.Load, Admin: registrar, Checks: a.checks, Clients: a.clients,

@@ -17,7 +17,7 @@ const module = "polestar/"
 
 // may names, for each room, the rooms of ours that it may import.
 var may = map[string]string{
-	"naming": "", "auth": "", "batch": "", "proto/storepb": "", "proto/peerpb": "",
+	"naming": "", "auth": "", "batch": "", "proto/storepb": "", "proto/peerpb": "", "proto/adminpb": "",
 	"naming/registry":     "naming",
 	"naming/health":       "naming",
 	"naming/cluster":      "naming proto/peerpb",
@@ -34,7 +34,7 @@ var may = map[string]string{
 	"xds/cache":           "naming xds/resource",
 	"xds/ads":             "naming xds/cache xds/resource",
 	"xds/csds":            "xds/ads",
-	"xds/receipt":         "naming xds/ads xds/resource",
+	"xds/receipt":         "naming proto/adminpb xds/ads xds/resource",
 	"xds":                 "xds/resource xds/cache naming naming/registry",
 	"web":                 "naming xds/receipt",
 	"internal/lifecycle":  "",
