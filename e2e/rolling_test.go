@@ -10,13 +10,14 @@ import (
 )
 
 // rolling restarts one backend after the other as an operator would: isolate,
-// wait until every client has it and sends nothing more, deregister, restart,
-// register.
+// wait until every client has it and sends nothing more, restart, release. The
+// backend itself deregisters and registers; the isolation waits for it.
 func (x *changes) rolling(t *testing.T) {
 	for _, step := range []struct{ goes, stays *harness.Backend }{{x.a, x.b}, {x.b, x.a}} {
 		b := step.goes
-		x.put(t, b, harness.Isolated(true))
-		revision, err := x.server.Revision("cart", b.Addr)
+		host, port := harness.HostPort(b.Addr)
+		path := fmt.Sprintf("instances?namespace=default&service=cart&host=%s&port=%d", host, port)
+		revision, err := x.server.Patch(path, `{"isolated":true,"reason":"a new version"}`)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -31,7 +32,15 @@ func (x *changes) rolling(t *testing.T) {
 		if err := b.Start(); err != nil {
 			t.Fatal(err)
 		}
-		x.put(t, b, harness.Isolated(false))
+		x.put(t, b)
+		all, err := x.reg.Instances("cart")
+		if err != nil || len(all) != 2 || all[0].GetIsolate().GetValue() == all[1].GetIsolate().GetValue() {
+			t.Errorf("the isolation is not there any more: %v, %v", all, err)
+		}
+		x.fleet.onlyFrom(t, step.stays.Name)
+		if _, err := x.server.Patch(path, `{"clear":["isolated"]}`); err != nil {
+			t.Fatal(err)
+		}
 		x.fleet.onlyFrom(t, "a", "b")
 	}
 }

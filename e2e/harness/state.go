@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"encoding/json"
 	"fmt"
+	"io"
 	"net/http"
 	"strconv"
 	"strings"
@@ -37,28 +38,28 @@ func (s *Server) Clients() ([]Client, error) {
 	return clients, nil
 }
 
-// Revision reads the revision of an instance's last change from `polestar get
-// instances`.
-func (s *Server) Revision(service, addr string) (uint64, error) {
-	out, err := Run("get", "instances", "-o", "json", "--server", s.HTTP, "--namespace", "default", "--service", service)
+// Patch changes an object over the admin API: path is what follows /api/v1/. It
+// returns the revision that made the change.
+func (s *Server) Patch(path, body string) (uint64, error) {
+	req, err := http.NewRequest(http.MethodPatch, "http://"+s.HTTP+"/api/v1/"+path, strings.NewReader(body))
 	if err != nil {
 		return 0, err
 	}
-	var instances []struct {
-		Host     string
-		Port     uint32
-		Revision uint64
+	req.Header.Set("Content-Type", "application/json")
+	res, err := (&http.Client{Timeout: 10 * time.Second}).Do(req)
+	if err != nil {
+		return 0, err
 	}
-	if err := json.Unmarshal(out, &instances); err != nil {
-		return 0, fmt.Errorf("%w: %s", err, out)
+	defer func() { _ = res.Body.Close() }()
+	answer, err := io.ReadAll(res.Body)
+	if err != nil {
+		return 0, err
 	}
-	host, port := HostPort(addr)
-	for _, i := range instances {
-		if i.Host == host && i.Port == port {
-			return i.Revision, nil
-		}
+	if res.StatusCode != http.StatusOK {
+		return 0, fmt.Errorf("PATCH %s: %s: %s", path, res.Status, answer)
 	}
-	return 0, fmt.Errorf("%s is not an instance of %s: %s", addr, service, out)
+	var done struct{ Revision uint64 }
+	return done.Revision, json.Unmarshal(answer, &done)
 }
 
 // Metric reads a metric; one with labels is named with them, as it is shown:
