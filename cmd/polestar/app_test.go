@@ -174,40 +174,53 @@ func TestReferenceDefect08RestartSendsOnlyDifferences(t *testing.T) {
 	dir := t.TempDir()
 	w := startWhole(t, dir)
 	w.register(t, 5)
-	stream, err := w.xds.DeltaAggregatedResources(t.Context())
-	if err != nil {
-		t.Fatal(err)
+	var stream discoveryv3.AggregatedDiscoveryService_DeltaAggregatedResourcesClient
+	exchange := func(ask *discoveryv3.DeltaDiscoveryRequest) *discoveryv3.DeltaDiscoveryResponse {
+		t.Helper()
+		if err := stream.Send(ask); err != nil {
+			t.Fatal(err)
+		}
+		res, err := stream.Recv()
+		if err != nil {
+			t.Fatal(err)
+		}
+		return res
 	}
-	ask := &discoveryv3.DeltaDiscoveryRequest{
-		Node: envoyNode, TypeUrl: resource.Endpoints.URL(), ResourceNamesSubscribe: []string{"default/cart"},
+	has := func(res *discoveryv3.DeltaDiscoveryResponse) map[string]string {
+		return map[string]string{res.GetResources()[0].GetName(): res.GetResources()[0].GetVersion()}
 	}
-	if err = stream.Send(ask); err != nil {
-		t.Fatal(err)
+	clusters := &discoveryv3.DeltaDiscoveryRequest{Node: envoyNode, TypeUrl: resource.Cluster.URL()}
+	endpoints := &discoveryv3.DeltaDiscoveryRequest{TypeUrl: resource.Endpoints.URL(), ResourceNamesSubscribe: []string{"default/cart"}}
+	connect := func() {
+		t.Helper()
+		var err error
+		if stream, err = w.xds.DeltaAggregatedResources(t.Context()); err != nil {
+			t.Fatal(err)
+		}
 	}
-	res, err := stream.Recv()
-	if err != nil {
-		t.Fatal(err)
-	}
-	version := res.GetResources()[0].GetVersion()
+	connect()
+	clusters.InitialResourceVersions = has(exchange(clusters))
+	endpoints.InitialResourceVersions = has(exchange(endpoints))
 	w.stop()
 
 	w = startWhole(t, dir)
 	if got := w.discovered(t); len(got) != 1 || got[0].GetWeight().GetValue() != 5 {
 		t.Fatalf("after a restart Discover shows %v", got)
 	}
-	if stream, err = w.xds.DeltaAggregatedResources(t.Context()); err != nil {
-		t.Fatal(err)
+	connect()
+	if res := exchange(clusters); len(res.GetResources())+len(res.GetRemovedResources()) != 0 {
+		t.Errorf("unchanged clusters were sent again: %v", res)
 	}
-	ask.InitialResourceVersions = map[string]string{"default/cart": version}
-	if err = stream.Send(ask); err != nil {
+	if err := stream.Send(endpoints); err != nil {
 		t.Fatal(err)
 	}
 	// Only when the server has seen the subscription does the change follow it.
-	for len(w.ads.Clients()) == 0 || len(w.ads.Clients()[0].Types) == 0 {
+	for len(w.ads.Clients()) == 0 || len(w.ads.Clients()[0].Types) < 2 {
 		time.Sleep(time.Millisecond) // polls a state that no event announces
 	}
 	w.register(t, 6)
-	if res, err = stream.Recv(); err != nil {
+	res, err := stream.Recv()
+	if err != nil {
 		t.Fatal(err)
 	}
 	var cla endpointv3.ClusterLoadAssignment

@@ -177,6 +177,7 @@ func (st *stream) identify(n *corev3.Node) error {
 	} else {
 		st.machine = NewSotW(src, view.LegacyWildcard())
 	}
+	st.machine.single = st.service != aggregated
 	return nil
 }
 
