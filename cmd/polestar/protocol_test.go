@@ -38,7 +38,7 @@ func TestW08NoDoorBeforeTheWorldIsLoaded(t *testing.T) {
 		if err := p.Start(t.Context()); err != nil {
 			t.Fatal(err)
 		}
-		if a.loaded.Load() != (a.store != nil) {
+		if a.loaded.Load() != (a.store.at.Load() != nil) {
 			t.Errorf("after %s: loaded is %v", p.Name, a.loaded.Load())
 		}
 		if (a.xds.Addr() != nil || a.polaris.Addr() != nil) && !a.loaded.Load() {
@@ -48,7 +48,7 @@ func TestW08NoDoorBeforeTheWorldIsLoaded(t *testing.T) {
 			break
 		}
 	}
-	for _, c := range []interface{ Close() error }{a.polaris, a.xds, a.store} {
+	for _, c := range []interface{ Close() error }{a.polaris, a.xds, &a.store} {
 		if err := c.Close(); err != nil {
 			t.Error(err)
 		}

@@ -28,6 +28,7 @@ var may = map[string]string{
 	"store/memory":        "store naming",
 	"store/bolt":          "store store/codec naming",
 	"store/mysql":         "store store/codec naming",
+	"store/snapshot":      "store/codec naming",
 	"store/storetest":     "store naming",
 	"xds/resource":        "naming",
 	"xds/node":            "naming xds/resource",
