@@ -80,7 +80,7 @@ func newApp(cfg Config, log *zap.Logger) (*app, error) {
 		return nil, err
 	}
 	if cfg.Store == backendMySQL {
-		if err := a.buildCluster(); err != nil {
+		if err = a.buildCluster(); err != nil {
 			return nil, err
 		}
 	}
