@@ -11,8 +11,8 @@ import (
 	"polestar/e2e/harness"
 )
 
-// settingExamples have a service.json that goes into the service's metadata;
-// each has a server and backends of its own.
+// settingExamples change the service's metadata; each has a server and
+// backends of its own.
 func settingExamples() []example {
 	return []example{{"canary", canary}, {"tls-upstream", tlsUpstream}}
 }
@@ -23,18 +23,24 @@ func TestExamplesSettings(t *testing.T) {
 	}
 }
 
-// patch sends service.json as a README's curl does.
-func patch(t *testing.T, s *harness.Server, body string) {
+// update runs the README's command that changes the service's metadata.
+func update(t *testing.T, folder string, s *harness.Server, change *strings.Replacer) {
 	t.Helper()
-	if _, err := s.Patch("services/default/shop", body); err != nil {
-		t.Fatal(err)
+	for line := range strings.Lines(change.Replace(exampleFile(t, folder, "README.md"))) {
+		if command, ok := strings.CutPrefix(strings.TrimSpace(line), "bin/polestar update "); ok {
+			if _, err := harness.Run(append([]string{"update", "--server", s.HTTP}, strings.Fields(command)...)...); err != nil {
+				t.Fatal(err)
+			}
+			return
+		}
 	}
+	t.Fatal("the README has no command that updates the service")
 }
 
 func canary(t *testing.T, folder string, s *harness.Server) {
 	shop(t, s, "backend shop blue 5 100 version=1")
 	shop(t, s, "backend shop green 5 100 version=2")
-	patch(t, s, exampleFile(t, folder, "service.json"))
+	update(t, folder, s, strings.NewReplacer())
 	e := exampleEnvoy(t, folder, s)
 	answers(t, folder, e, func(r *http.Request) { r.Header.Set("x-canary", "yes") })
 	harness.Wait(t, soon, func() error {
@@ -57,7 +63,7 @@ func tlsUpstream(t *testing.T, folder string, s *harness.Server) {
 	}
 	https("blue", dir)
 	https("green", dir)
-	patch(t, s, strings.ReplaceAll(exampleFile(t, folder, "service.json"), "/tmp/polestar-tls", dir))
+	update(t, folder, s, strings.NewReplacer("/tmp/polestar-tls", dir))
 	e := exampleEnvoy(t, folder, s)
 	answers(t, folder, e)
 	https("mallory", other)

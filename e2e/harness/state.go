@@ -4,7 +4,6 @@ import (
 	"bufio"
 	"encoding/json"
 	"fmt"
-	"io"
 	"net/http"
 	"strconv"
 	"strings"
@@ -36,30 +35,6 @@ func (s *Server) Clients() ([]Client, error) {
 		return nil, fmt.Errorf("%w: %s", err, out)
 	}
 	return clients, nil
-}
-
-// Patch changes an object over the admin API: path is what follows /api/v1/. It
-// returns the revision that made the change.
-func (s *Server) Patch(path, body string) (uint64, error) {
-	req, err := http.NewRequest(http.MethodPatch, "http://"+s.HTTP+"/api/v1/"+path, strings.NewReader(body))
-	if err != nil {
-		return 0, err
-	}
-	req.Header.Set("Content-Type", "application/json")
-	res, err := (&http.Client{Timeout: 10 * time.Second}).Do(req)
-	if err != nil {
-		return 0, err
-	}
-	defer func() { _ = res.Body.Close() }()
-	answer, err := io.ReadAll(res.Body)
-	if err != nil {
-		return 0, err
-	}
-	if res.StatusCode != http.StatusOK {
-		return 0, fmt.Errorf("PATCH %s: %s: %s", path, res.Status, answer)
-	}
-	var done struct{ Revision uint64 }
-	return done.Revision, json.Unmarshal(answer, &done)
 }
 
 // Metric reads a metric; one with labels is named with them, as it is shown:
