@@ -2,6 +2,8 @@ package polaris
 
 import (
 	"context"
+	"maps"
+	"slices"
 
 	"github.com/polarismesh/specification/source/go/api/v1/service_manage"
 	"google.golang.org/protobuf/proto"
@@ -25,3 +27,6 @@ func Encode(ctx context.Context, s *Server, req *service_manage.DiscoverRequest)
 func Data(ctx context.Context, s *Server, req *service_manage.DiscoverRequest) *byte {
 	return &s.answer(ctx, req).fields[0]
 }
+
+// Codes lists the codes that the door has a text for.
+func Codes() []uint32 { return slices.Sorted(maps.Keys(texts)) }
