@@ -16,6 +16,7 @@ import (
 	"go.uber.org/zap"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/credentials/insecure"
+	healthv1 "google.golang.org/grpc/health/grpc_health_v1"
 	"google.golang.org/protobuf/types/known/wrapperspb"
 
 	"polestar/internal/lifecycle"
@@ -28,17 +29,21 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 type whole struct {
 	*app
 	polaris service_manage.PolarisGRPCClient
+	health  healthv1.HealthClient
 	xds     discoveryv3.AggregatedDiscoveryServiceClient
 	status  statusv3.ClientStatusDiscoveryServiceClient
 	stop    func()
 }
 
 // startWhole starts a server on dir and waits until it is ready.
-func startWhole(t *testing.T, dir string) *whole {
+func startWhole(t *testing.T, dir string, set ...func(*Config)) *whole {
 	t.Helper()
 	cfg := defaultConfig()
 	cfg.DataDir = dir
 	cfg.Polaris.Addr, cfg.XDS.Addr, cfg.HTTPAddr = "127.0.0.1:0", "127.0.0.1:0", "127.0.0.1:0"
+	for _, f := range set {
+		f(&cfg)
+	}
 	a, err := newApp(cfg, zap.NewNop())
 	if err != nil {
 		t.Fatal(err)
@@ -62,7 +67,8 @@ func startWhole(t *testing.T, dir string) *whole {
 		conns = append(conns, cc)
 		return cc
 	}
-	w.polaris = service_manage.NewPolarisGRPCClient(dial(a.polaris.Addr().String()))
+	door := dial(a.polaris.Addr().String())
+	w.polaris, w.health = service_manage.NewPolarisGRPCClient(door), healthv1.NewHealthClient(door)
 	xds := dial(a.xds.Addr().String())
 	w.xds, w.status = discoveryv3.NewAggregatedDiscoveryServiceClient(xds), statusv3.NewClientStatusDiscoveryServiceClient(xds)
 	stopped := false
