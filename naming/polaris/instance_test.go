@@ -43,7 +43,8 @@ func TestAnswerOfARegistrationNamesTheInstance(t *testing.T) {
 	}
 }
 
-func TestAGivenIDIsKeptAndCannotBeTakenOver(t *testing.T) {
+// In the reference the first instance vanishes.
+func TestReferenceDefectAKnownIDReplacesAnotherInstance(t *testing.T) {
 	d := open(t)
 	mine := message("n", "a", 1)
 	mine.Id = str("mine")
@@ -63,7 +64,7 @@ func TestAGivenIDIsKeptAndCannotBeTakenOver(t *testing.T) {
 }
 
 // The reference answers 400208 to all but one of them.
-func TestTheSameInstanceAtOnceIsNoError(t *testing.T) {
+func TestReferenceDefectTheSameInstanceAtOnceIsAnError(t *testing.T) {
 	d := open(t)
 	var all sync.WaitGroup
 	for range 8 {

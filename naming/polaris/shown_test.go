@@ -191,7 +191,8 @@ func reloadedAt(t *testing.T, d *door, ns, name string) *service_manage.Discover
 	return polaris.Answer(t.Context(), second, query(typeInstance, ns, name, ""))
 }
 
-func TestOnlyHealthyInstances(t *testing.T) {
+// The reference honours the filter over HTTP only.
+func TestReferenceDefectOnlyHealthyIsIgnored(t *testing.T) {
 	d := open(t)
 	d.register(t, message("n", "a", 1))
 	sick := message("n", "a", 2)
