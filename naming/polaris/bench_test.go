@@ -12,7 +12,7 @@ import (
 // populated is a door with a service of size instances and a hundred others.
 func populated(b *testing.B, size int) *polaris.Server {
 	b.Helper()
-	s, _ := handler()
+	s, _ := handler(b)
 	add := func(in *service_manage.Instance) {
 		if res, err := s.RegisterInstance(b.Context(), in); err != nil || res.GetCode().GetValue() != 200000 {
 			b.Fatal(res, err)

@@ -27,12 +27,30 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// backend is everything behind the door: a store in memory and the registry
-// that follows it. A group is one write.
+// backend is everything behind the door: a store and the registry that follows
+// it. A group is one write.
 type backend struct {
 	*registry.Registry
-	store *memory.Store
+	store store.Store
 	mu    sync.Mutex // one commit at a time, as the batch does it
+}
+
+// newBackend loads a store, an empty one in memory when it is nil.
+func newBackend(t testing.TB, s store.Store) *backend {
+	t.Helper()
+	if s == nil {
+		return &backend{Registry: registry.New(), store: memory.New(store.DefaultLogBounds())}
+	}
+	b := &backend{Registry: registry.New(), store: s}
+	l := b.Load()
+	head, err := s.Load(t.Context(), l.Add, l.Touched)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := l.Publish(head); err != nil {
+		t.Fatal(err)
+	}
+	return b
 }
 
 // Do implements naming.Writer.
@@ -137,7 +155,7 @@ func open(t testing.TB, options ...option) *door {
 	for _, o := range options {
 		o(&s)
 	}
-	d := &door{backend: &backend{Registry: registry.New(), store: memory.New(store.DefaultLogBounds())}, guard: &guard{}}
+	d := &door{backend: newBackend(t, nil), guard: &guard{}}
 	d.operator = naming.NewRegistrar(naming.Config{AutoCreate: !s.noAuto}, naming.Deps{
 		Writer: d.backend, World: d.backend, Beats: d.backend, Locator: d.backend,
 	})

@@ -12,7 +12,7 @@ import (
 // Each revision of a service is encoded once: whoever asks, and under whatever
 // name, is sent the same bytes in memory.
 func TestDataIsSharedByAllWhoAsk(t *testing.T) {
-	s, b := handler()
+	s, b := handler(t)
 	put := func(in *service_manage.Instance) {
 		t.Helper()
 		res, err := s.RegisterInstance(t.Context(), in)

@@ -14,7 +14,6 @@ import (
 
 	"polestar/naming"
 	"polestar/naming/polaris"
-	"polestar/naming/registry"
 )
 
 func location(region, zone, campus string) *model.Location {
@@ -178,17 +177,7 @@ func reloaded(t *testing.T, d *door) *service_manage.DiscoverResponse {
 
 func reloadedAt(t *testing.T, d *door, ns, name string) *service_manage.DiscoverResponse {
 	t.Helper()
-	r := registry.New()
-	l := r.Load()
-	head, err := d.backend.store.Load(t.Context(), l.Add, l.Touched)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := l.Publish(head); err != nil {
-		t.Fatal(err)
-	}
-	second := polaris.New(polaris.Deps{World: r, Auth: d.guard, Ready: func() bool { return true }})
-	return polaris.Answer(t.Context(), second, query(typeInstance, ns, name, ""))
+	return polaris.Answer(t.Context(), serve(newBackend(t, d.backend.store)), query(typeInstance, ns, name, ""))
 }
 
 // The reference honours the filter over HTTP only.
