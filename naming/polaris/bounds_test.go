@@ -209,12 +209,13 @@ func TestOrderOfChecks(t *testing.T) {
 func fieldOf(b bound) string {
 	in := message("n", "a", 80)
 	b.outside(in)
-	was, out := message("n", "a", 80).ProtoReflect(), ""
+	was := message("n", "a", 80).ProtoReflect()
+	var out []string
 	fields := in.ProtoReflect().Descriptor().Fields()
 	for n := range fields.Len() {
 		if f := fields.Get(n); !in.ProtoReflect().Get(f).Equal(was.Get(f)) {
-			out += string(f.Name())
+			out = append(out, string(f.Name()))
 		}
 	}
-	return out
+	return strings.Join(out, " ")
 }

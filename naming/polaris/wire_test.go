@@ -25,16 +25,16 @@ func TestEveryCodeOverTheWire(t *testing.T) {
 	d := open(t, func(o *setup) {
 		o.registry = func(r polaris.Registry) polaris.Registry { script.Registry = r; return script }
 	})
-	real := open(t)
+	whole := open(t)
 	strict := open(t, func(s *setup) { s.noAuto = true })
 	if _, err := strict.operator.PutNamespace(t.Context(), naming.PutNamespace{Name: "n"}); err != nil {
 		t.Fatal(err)
 	}
-	real.register(t, message("n", "a", 1))
-	real.alias(t, key("n", "alias"), key("n", "a"))
+	whole.register(t, message("n", "a", 1))
+	whole.alias(t, key("n", "alias"), key("n", "a"))
 	squatter := message("m", "b", 9)
 	squatter.Id = str(naming.InstanceID(key("n", "a"), "", "10.0.0.1", 5))
-	real.register(t, squatter)
+	whole.register(t, squatter)
 	loading, denying := open(t), open(t)
 	loading.loading.Store(true)
 	denying.guard.refuse(errors.New("no"))
@@ -55,7 +55,7 @@ func TestEveryCodeOverTheWire(t *testing.T) {
 		return register(d, func(*service_manage.Instance) {})
 	}
 	beat := func(port uint32) coded {
-		res, err := real.Heartbeat(t.Context(), message("n", "a", port))
+		res, err := whole.Heartbeat(t.Context(), message("n", "a", port))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -63,32 +63,32 @@ func TestEveryCodeOverTheWire(t *testing.T) {
 	}
 	long := str(string(make([]byte, 200)))
 	again := func() coded {
-		stream := real.discover(t)
+		stream := whole.discover(t)
 		return stream.instances(t, "n", "alias", stream.instances(t, "n", "a", "").GetService().GetRevision().GetValue())
 	}
 	got := map[uint32]bool{}
 	for want, answer := range map[uint32]coded{
-		200000: register(real, func(*service_manage.Instance) {}),
+		200000: register(whole, func(*service_manage.Instance) {}),
 		200001: again(),
-		400004: real.discover(t).ask(t, query(service_manage.DiscoverRequest_CLUSTER, "n", "a", "")),
-		400103: register(real, func(i *service_manage.Instance) { i.Weight = num(65536) }),
-		400110: register(real, func(i *service_manage.Instance) { i.Namespace = nil }),
-		400120: register(real, func(i *service_manage.Instance) { i.Service = nil }),
-		400130: register(real, func(i *service_manage.Instance) { i.Id = long }),
-		400131: register(real, func(i *service_manage.Instance) { i.Host = nil }),
-		400132: register(real, func(i *service_manage.Instance) { i.Port = nil }),
-		400136: register(real, func(i *service_manage.Instance) { i.Protocol = long }),
-		400137: register(real, func(i *service_manage.Instance) { i.Version = long }),
-		400138: register(real, func(i *service_manage.Instance) { i.LogicSet = long }),
+		400004: whole.discover(t).ask(t, query(service_manage.DiscoverRequest_CLUSTER, "n", "a", "")),
+		400103: register(whole, func(i *service_manage.Instance) { i.Weight = num(65536) }),
+		400110: register(whole, func(i *service_manage.Instance) { i.Namespace = nil }),
+		400120: register(whole, func(i *service_manage.Instance) { i.Service = nil }),
+		400130: register(whole, func(i *service_manage.Instance) { i.Id = long }),
+		400131: register(whole, func(i *service_manage.Instance) { i.Host = nil }),
+		400132: register(whole, func(i *service_manage.Instance) { i.Port = nil }),
+		400136: register(whole, func(i *service_manage.Instance) { i.Protocol = long }),
+		400137: register(whole, func(i *service_manage.Instance) { i.Version = long }),
+		400138: register(whole, func(i *service_manage.Instance) { i.LogicSet = long }),
 		400141: beat(1),
-		400150: register(real, func(i *service_manage.Instance) { i.Metadata = map[string]string{"": ""} }),
+		400150: register(whole, func(i *service_manage.Instance) { i.Metadata = map[string]string{"": ""} }),
 		400202: beat(2),
 		400301: register(strict, func(*service_manage.Instance) {}),
 		400305: register(strict, func(i *service_manage.Instance) { i.Namespace = str("m") }),
-		400501: contractTo(t, real, "alias"),
-		400502: register(real, func(i *service_manage.Instance) { i.Service = str("alias") }),
+		400501: contractTo(t, whole, "alias"),
+		400502: register(whole, func(i *service_manage.Instance) { i.Service = str("alias") }),
 		401001: register(denying, func(*service_manage.Instance) {}),
-		409000: removed(t, real, message("n", "a", 5)),
+		409000: removed(t, whole, message("n", "a", 5)),
 		429001: fails(naming.Overloaded),
 		500000: register(loading, func(*service_manage.Instance) {}),
 		500001: fails(naming.StoreFailed),
