@@ -3,6 +3,7 @@ package naming_test
 import (
 	"errors"
 	"maps"
+	"os"
 	"slices"
 	"strings"
 	"testing"
@@ -390,4 +391,29 @@ func FuzzSettings(f *testing.F) {
 			}
 		}
 	})
+}
+
+// Every key is documented, and nothing else is documented as a key.
+func TestSettingsAreDocumented(t *testing.T) {
+	doc, err := os.ReadFile("../docs/service-settings.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	words := strings.FieldsFunc(string(doc), func(r rune) bool { return strings.ContainsRune(" \n\t`|,;:()=\"'[]", r) })
+	named := map[string]bool{naming.KeyAdditionalAddresses: true}
+	for _, w := range words {
+		if name, ok := strings.CutPrefix(w, naming.SettingPrefix); ok && strings.Trim(name, "…") != "" {
+			named[strings.TrimRight(w, ".")] = true
+		}
+	}
+	for _, key := range naming.SettingKeys() {
+		if !named[key] {
+			t.Errorf("%s is not documented", key)
+		}
+		delete(named, key)
+	}
+	delete(named, naming.KeyAdditionalAddresses)
+	for key := range named {
+		t.Errorf("%s is documented, but no key", key)
+	}
 }

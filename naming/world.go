@@ -69,9 +69,6 @@ type World interface {
 	Clients() iter.Seq[*Client]
 	// Named walks the services of one name in all namespaces, in their order.
 	Named(name string) iter.Seq[*ServiceState]
-	// ExportedTo walks the services of other namespaces that export to this one,
-	// by its name or "*" (see [ExportsTo]), in order of their key.
-	ExportedTo(namespace string) iter.Seq[*ServiceState]
 	// AliasesOf walks the aliases of a service in order of their key.
 	AliasesOf(key ServiceKey) iter.Seq[*Service]
 	// Contract finds a contract by its service and id, nil when there is none.
@@ -93,34 +90,23 @@ func Resolve(w World, key ServiceKey) *ServiceState {
 	return st
 }
 
-// Exported returns the services of a name that other namespaces export to that
-// of key, in order of their namespace; of an alias its source. Each is there
-// once, under whatever names it is exported.
-func Exported(w World, key ServiceKey) []*ServiceState {
-	var out []*ServiceState
-	for st := range w.Named(key.Name) {
-		if st.Service.Key == key {
-			continue
-		}
-		named, _ := ExportsTo(w, st.Service, key.Namespace)
-		source := Resolve(w, st.Service.Key)
-		if named && source != nil && !slices.Contains(out, source) {
-			out = append(out, source)
-		}
+// ExportList is the ExportTo that is in force for a service: its own, or that
+// of its namespace.
+func ExportList(w World, s *Service) []string {
+	if len(s.ExportTo) > 0 {
+		return s.ExportTo
 	}
-	return out
+	if ns := w.Namespace(s.Key.Namespace); ns != nil {
+		return ns.ServiceExportTo
+	}
+	return nil
 }
 
 // ExportsTo reports what s and its namespace say of another namespace: whether
 // they name it ("*" names all), and whether they name any at all. Who names
 // nobody is seen by everybody who asks for the full name.
 func ExportsTo(w World, s *Service, namespace string) (named, restricted bool) {
-	list := s.ExportTo
-	if len(list) == 0 {
-		if ns := w.Namespace(s.Key.Namespace); ns != nil {
-			list = ns.ServiceExportTo
-		}
-	}
+	list := ExportList(w, s)
 	return slices.Contains(list, namespace) || slices.Contains(list, "*"), len(list) > 0
 }
 

@@ -30,7 +30,7 @@ type Pipeline struct {
 	meter meter
 
 	mu       sync.Mutex
-	problems map[resource.Key][]resource.Problem
+	problems map[resource.Form][]resource.Problem
 
 	progress  sync.Mutex             // guards everything below
 	sub       *registry.Subscription // nil while the pipeline does not run
@@ -42,7 +42,7 @@ type Pipeline struct {
 // New makes a pipeline with an empty cache; nothing happens before
 // [Pipeline.Run].
 func New(d Deps) (*Pipeline, error) {
-	p := &Pipeline{Deps: d, meter: newMeter(), problems: map[resource.Key][]resource.Problem{}}
+	p := &Pipeline{Deps: d, meter: newMeter(), problems: map[resource.Form][]resource.Problem{}}
 	p.cache = cache.New(p)
 	if err := p.meter.register(d.Metrics); err != nil {
 		return nil, err
@@ -163,6 +163,7 @@ func (p *Pipeline) advance(sub *registry.Subscription) {
 func (p *Pipeline) refresh(changed map[naming.ServiceKey]bool) {
 	timer := prometheus.NewTimer(p.meter.rebuild)
 	defer timer.ObserveDuration()
+	changed = resource.WithAliases(p.Registry.World(), changed)
 	keys := slices.SortedFunc(maps.Keys(changed), naming.ServiceKey.Compare)
 	seen := map[resource.Ref]bool{}
 	var refs []resource.Ref
@@ -183,18 +184,6 @@ func (p *Pipeline) refresh(changed map[naming.ServiceKey]bool) {
 		add(p.namedOtherwise(changed))
 	}
 	p.cache.Refresh(refs)
-}
-
-// Touched lists the resources that a change of a service can touch: under their
-// canonical names, and under those that somebody watches.
-func (p *Pipeline) Touched(key naming.ServiceKey) []resource.Ref {
-	refs := resource.Affected(key, true)
-	for _, r := range p.namedOtherwise(map[naming.ServiceKey]bool{key: true}) {
-		if !slices.Contains(refs, r) {
-			refs = append(refs, r)
-		}
-	}
-	return refs
 }
 
 // namedOtherwise lists the watched listeners that stand for a changed service
@@ -225,20 +214,25 @@ func (p *Pipeline) namedOtherwise(changed map[naming.ServiceKey]bool) []resource
 }
 
 // Build implements cache.Builder on the newest world.
-func (p *Pipeline) Build(key resource.Key) *resource.Resource {
-	r, problems, err := resource.Build(p.Registry.World(), key)
+func (p *Pipeline) Build(f resource.Form) *resource.Resource {
+	r, problems, err := resource.Build(p.Registry.World(), f)
 	if err != nil {
 		// Never published: clients keep the last good form.
-		p.meter.refused.WithLabelValues(key.Type.String()).Inc()
+		p.meter.refused.WithLabelValues(f.Type.String()).Inc()
 		p.Log.Error("a resource failed validation and is not published",
-			zap.Stringer("type", key.Type), zap.String("name", key.Name), zap.Error(err))
-		if old := p.cache.Get(key); old != nil {
+			zap.Stringer("type", f.Type), zap.String("name", f.Name), zap.Error(err))
+		if old := p.cache.Current(f); old != nil {
 			return old
 		}
 		return nil
 	}
-	p.note(key, problems)
+	p.note(f, problems)
 	return r
+}
+
+// Sharing implements cache.Builder.
+func (p *Pipeline) Sharing(t resource.Type, name string) resource.Sharing {
+	return resource.SharingOf(p.Registry.World(), t, name)
 }
 
 // Names implements cache.Builder.
@@ -248,7 +242,7 @@ func (p *Pipeline) Names(t resource.Type, s resource.Scope) []string {
 
 // note keeps the newest problems of a resource, so that an operator can see
 // what was left out and why.
-func (p *Pipeline) note(key resource.Key, problems []resource.Problem) {
+func (p *Pipeline) note(key resource.Form, problems []resource.Problem) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	before := p.problems[key]
@@ -266,12 +260,12 @@ func (p *Pipeline) note(key resource.Key, problems []resource.Problem) {
 }
 
 // Problems lists what was left out of the resources that are watched, and why.
-func (p *Pipeline) Problems() map[resource.Key][]resource.Problem {
+func (p *Pipeline) Problems() map[resource.Form][]resource.Problem {
 	p.mu.Lock()
 	all := maps.Clone(p.problems)
 	p.mu.Unlock()
 	for key := range all {
-		if p.cache.Get(key) == nil { // nobody watches it any more
+		if p.cache.Current(key) == nil { // nobody watches it any more
 			delete(all, key)
 			p.note(key, nil)
 		}

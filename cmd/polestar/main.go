@@ -35,7 +35,7 @@ func main() {
 	}()
 	if err := root().ExecuteContext(ctx); err != nil {
 		fmt.Fprintln(os.Stderr, "polestar:", oneLine(err))
-		os.Exit(exitCode(err))
+		os.Exit(1)
 	}
 }
 
@@ -57,8 +57,7 @@ func root() *cobra.Command {
 		SilenceErrors: true,
 	}
 	cmd.SetFlagErrorFunc(flagError)
-	return group(cmd, serverCommand(), configCommand(), bootstrapCommand(), getCommand(), waitCommand(), benchCommand(), versionCommand(),
-		createCommand(), updateCommand(), deleteCommand(), isolateCommand(), setCommand(), clearCommand(), registerCommand(), deregisterCommand())
+	return group(cmd, serverCommand(), configCommand(), bootstrapCommand(), getCommand(), benchCommand(), versionCommand())
 }
 
 // group makes a command of subcommands: alone it shows its help, and a word

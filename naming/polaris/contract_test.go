@@ -22,8 +22,7 @@ func contract() *service_manage.ServiceContract {
 
 var filled = protocmp.IgnoreFields(&service_manage.ServiceContract{}, "id", "revision", "ctime", "mtime")
 
-// The reference stores what its version of the protocol knows.
-func TestReferenceDefectUnknownFieldsAreDropped(t *testing.T) {
+func TestContractComesBackWhole(t *testing.T) {
 	d := open(t)
 	d.register(t, message("n", "a", 1))
 	in := contract()

@@ -31,8 +31,7 @@ func (d *door) actor(t *testing.T) naming.Actor {
 	return commits[0].Changes[0].Actor
 }
 
-// The reference knows no address of a client that speaks IPv6.
-func TestReferenceDefectIPv6ClientsHaveNoAddress(t *testing.T) {
+func TestThePeerIsRecorded(t *testing.T) {
 	for _, c := range []struct {
 		name string
 		peer net.Addr

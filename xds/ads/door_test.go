@@ -35,11 +35,13 @@ type registry struct {
 	resources map[resource.Ref]*resource.Resource
 }
 
-func (b *registry) Build(key resource.Key) *resource.Resource {
+func (b *registry) Build(key resource.Form) *resource.Resource {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	return b.resources[resource.Ref{Type: key.Type, Name: key.Name}]
 }
+
+func (*registry) Sharing(resource.Type, string) resource.Sharing { return resource.Sharing{} }
 
 func (b *registry) Names(t resource.Type, _ resource.Scope) []string {
 	b.mu.Lock()

@@ -82,9 +82,7 @@ func (s *source) UnsubscribeAll(t resource.Type) {
 	}
 }
 
-func (s *source) Get(t resource.Type, name string) *resource.Resource {
-	return s.cache.Get(s.key(t, name))
-}
+func (s *source) Get(t resource.Type, name string) *resource.Resource { return s.watcher.Get(t, name) }
 
 func (s *source) All(t resource.Type) []*resource.Resource {
 	list := s.cache.All(t, s.shared[t])

@@ -15,12 +15,16 @@ import (
 // builder builds from a registry, as the pipeline does.
 type builder struct{ *reg.Registry }
 
-func (b builder) Build(key resource.Key) *resource.Resource {
-	r, _, err := resource.Build(b.World(), key)
+func (b builder) Build(f resource.Form) *resource.Resource {
+	r, _, err := resource.Build(b.World(), f)
 	if err != nil {
 		panic(err)
 	}
 	return r
+}
+
+func (b builder) Sharing(t resource.Type, name string) resource.Sharing {
+	return resource.SharingOf(b.World(), t, name)
 }
 
 func (b builder) Names(t resource.Type, s resource.Scope) []string {

@@ -37,7 +37,8 @@ type stream struct {
 	view    View
 	node    string
 	agent   string
-	self    []byte // what the client says of itself, encoded; see [Server.Identity]
+	ended   bool
+	moved   chan struct{} // see [Lag]; nil while nobody waits
 }
 
 // incoming is a received message, or the end of the stream.
@@ -147,7 +148,7 @@ func (st *stream) handle(m incoming) error {
 	case want != "" && m.request.URL != want:
 		return status.Errorf(codes.InvalidArgument, "type_url: this service serves %s only", want)
 	}
-	defer st.server.moved(st)
+	defer st.moves()
 	v, err := st.machine.Request(time.Now(), m.request)
 	if v.Accepted || v.Refused {
 		st.server.byType[v.Type].judged(v.Accepted, v.Took)
@@ -170,14 +171,13 @@ func (st *stream) identify(n *corev3.Node) error {
 	if err != nil {
 		return status.Error(codes.InvalidArgument, err.Error())
 	}
-	st.view, st.node, st.agent, st.self = view, truncate(n.GetId()), userAgent(n), self(n)
+	st.view, st.node, st.agent = view, truncate(n.GetId()), userAgent(n)
 	src := newSource(st.watcher, st.server.Cache, st.server.Revision, view.Scope())
 	if st.delta {
 		st.machine = NewDelta(src, view.LegacyWildcard())
 	} else {
 		st.machine = NewSotW(src, view.LegacyWildcard())
 	}
-	st.machine.single = st.service != aggregated
 	return nil
 }
 
@@ -189,7 +189,7 @@ func (st *stream) flush(ctx context.Context) error {
 		if st.machine != nil {
 			st.machine.Changed(st.watcher.Take())
 			r = st.machine.Next(time.Now())
-			st.server.moved(st)
+			st.moves()
 		}
 		st.mu.Unlock()
 		if r == nil {

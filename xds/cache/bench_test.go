@@ -12,10 +12,12 @@ import (
 // counted is a Builder whose world changes with each build.
 type counted struct{ version int }
 
-func (b *counted) Build(key resource.Key) *resource.Resource {
+func (b *counted) Build(key resource.Form) *resource.Resource {
 	b.version++
 	return &resource.Resource{Name: key.Name, Version: strconv.Itoa(b.version)}
 }
+
+func (*counted) Sharing(resource.Type, string) resource.Sharing { return resource.Sharing{} }
 
 func (*counted) Names(resource.Type, resource.Scope) []string { return nil }
 

@@ -17,16 +17,16 @@ import (
 type world struct {
 	mu       sync.Mutex
 	versions map[resource.Ref]string
-	built    []string               // names, in order
-	before   func(key resource.Key) // called by Build before it reads
-	after    func(key resource.Key) // and after
-	building map[resource.Key]bool
+	built    []string              // names, in order
+	before   func(f resource.Form) // called by Build before it reads
+	after    func(f resource.Form) // and after
+	building map[resource.Form]bool
 	overlaps int // builds of a key while it was being built
 }
 
 // newWorld makes a world of clusters, each given as name=version.
 func newWorld(clusters ...string) *world {
-	w := &world{versions: map[resource.Ref]string{}, building: map[resource.Key]bool{}}
+	w := &world{versions: map[resource.Ref]string{}, building: map[resource.Form]bool{}}
 	for _, form := range clusters {
 		name, version, _ := strings.Cut(form, "=")
 		w.set(resource.Cluster, name, version)
@@ -47,7 +47,7 @@ func (w *world) set(t resource.Type, name, version string) resource.Ref {
 	return ref
 }
 
-func (w *world) Build(key resource.Key) *resource.Resource {
+func (w *world) Build(key resource.Form) *resource.Resource {
 	if w.before != nil {
 		w.before(key)
 	}
@@ -70,6 +70,8 @@ func (w *world) Build(key resource.Key) *resource.Resource {
 	}
 	return &resource.Resource{Name: key.Name, Version: version}
 }
+
+func (*world) Sharing(resource.Type, string) resource.Sharing { return resource.Sharing{} }
 
 func (w *world) Names(t resource.Type, _ resource.Scope) []string {
 	w.mu.Lock()
@@ -366,7 +368,7 @@ func TestRefreshIsSeenInOrder(t *testing.T) {
 	route := resource.Key{Type: resource.Route, Scope: envoy, Name: "r"}
 	w.Subscribe(route)
 	looks := 0
-	b.before = func(resource.Key) {
+	b.before = func(resource.Form) {
 		looks++
 		target := strings.TrimPrefix(version(c.Get(route)), "to ")
 		if c.Get(cluster(target)) == nil {
@@ -392,7 +394,7 @@ func TestOlderBuildNeverWins(t *testing.T) {
 	defer w.Close()
 	loaded, resume := make(chan struct{}), make(chan struct{})
 	var once sync.Once
-	b.after = func(resource.Key) {
+	b.after = func(resource.Form) {
 		once.Do(func() {
 			close(loaded)
 			<-resume
@@ -428,7 +430,7 @@ func TestRefreshOfAnEntryDroppedMeanwhile(t *testing.T) {
 	defer named.Close()
 	w.SubscribeAll(resource.Cluster, envoy)
 	named.Subscribe(cluster("comes"))
-	b.after = func(resource.Key) { named.Unsubscribe(cluster("comes")) }
+	b.after = func(resource.Form) { named.Unsubscribe(cluster("comes")) }
 	c.Refresh([]resource.Ref{b.set(resource.Cluster, "comes", "1")})
 	if got := version(c.Get(cluster("comes"))); got != "1" || forms(c.All(resource.Cluster, envoy)) != "a=1 comes=1" {
 		t.Errorf("get %q, all %s", got, forms(c.All(resource.Cluster, envoy)))
@@ -442,7 +444,7 @@ func TestRefreshOfAnEntryDroppedMeanwhile(t *testing.T) {
 // each must know everything as it is.
 func TestNothingIsMissed(t *testing.T) {
 	b := newWorld()
-	b.after = func(resource.Key) { runtime.Gosched() }
+	b.after = func(resource.Form) { runtime.Gosched() }
 	c := New(b)
 	names := []string{"a", "b", "c", "d", "e", "f"}
 	stop := make(chan struct{})

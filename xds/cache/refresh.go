@@ -6,9 +6,11 @@ import (
 	"polestar/xds/resource"
 )
 
-// Refresh rebuilds the named resources in every scope that somebody watches
-// and tells the watchers of those that changed. It costs O(resources touched ×
-// their watchers); nothing in it depends on how many others there are.
+// Refresh rebuilds the named resources in every form that somebody watches,
+// and tells the watchers of those that changed. Where a name is shared in
+// another way than before, its watchers move to the form that they see now. It
+// costs O(forms touched × their watchers); nothing in it depends on how many
+// others there are.
 //
 // What is new or changed becomes visible in sending order (clusters first),
 // what is gone in the reverse (clusters last). A stream that runs in the middle
@@ -19,107 +21,193 @@ func (c *Cache) Refresh(refs []resource.Ref) {
 	defer c.refresh.Unlock()
 	c.mu.Lock()
 	c.round++
+	told := bell{round: c.round}
 	c.mu.Unlock()
 
 	var byType [types][]string
 	for _, ref := range refs {
 		byType[ref.Type] = append(byType[ref.Type], ref.Name)
 	}
-	var woken []*Watcher
-	var gone [types][]resource.Key
+	var gone [types][]string
 	for _, t := range resource.Types() {
 		for _, name := range byType[t] {
-			for _, key := range c.interested(t, name) {
-				var removed bool
-				if woken, removed = c.rebuild(key, false, woken); removed {
-					gone[t] = append(gone[t], key)
-				}
+			if c.update(t, name, false, &told) {
+				gone[t] = append(gone[t], name)
 			}
 		}
 	}
 	for _, t := range slices.Backward(resource.Types()) {
-		for _, key := range gone[t] {
-			woken, _ = c.rebuild(key, true, woken)
+		for _, name := range gone[t] {
+			c.update(t, name, true, &told)
 		}
 	}
-	for _, w := range woken {
-		w.notify()
-	}
+	told.ring()
 }
 
-// interested lists the scopes in which somebody watches a name. A wildcard is
-// interested in every name that can be a member of one.
-func (c *Cache) interested(t resource.Type, name string) []resource.Key {
+// update rebuilds one name. What somebody would lose by it is left as it is,
+// and reported, unless remove is set.
+func (c *Cache) update(t resource.Type, name string, remove bool, b *bell) (rest bool) {
+	c.mu.Lock()
+	watched := c.index[t][name] != nil || len(c.sets[t]) > 0
+	c.mu.Unlock()
+	if !watched {
+		return false
+	}
+	sharing := c.builder.Sharing(t, name)
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	var keys []resource.Key
-	for _, e := range c.index[t][name] {
-		keys = append(keys, e.key)
+	r := c.index[t][name]
+	if r == nil {
+		r = c.newRecord(t, name, sharing)
 	}
-	if (resource.Ref{Type: t, Name: name}).ByNameOnly() {
-		return keys
+	r.held++
+	var done []*entry
+	for {
+		due := c.due(r, &sharing, done)
+		if len(due) == 0 {
+			break
+		}
+		done = append(done, due...)
+		c.mu.Unlock()
+		for _, e := range due {
+			rest = c.rebuild(e, remove, b) || rest
+		}
+		c.mu.Lock()
 	}
-	for scope := range c.sets[t] {
-		if key := (resource.Key{Type: t, Scope: scope, Name: name}); c.find(key) == nil {
-			keys = append(keys, key)
+	if !sharing.Equal(&r.sharing) {
+		if c.move(r, &sharing, remove, b) {
+			rest = true
+		} else {
+			r.sharing = sharing
 		}
 	}
-	return keys
+	r.held--
+	for _, e := range done {
+		e.held--
+	}
+	for _, e := range slices.Clone(r.entries) {
+		c.release(e)
+	}
+	c.releaseRecord(r)
+	return rest
 }
 
-// rebuild builds a resource from the newest world and marks it at its watchers
-// when it changed. One that existed and is gone is left as it is, and reported,
-// unless remove is set.
-func (c *Cache) rebuild(key resource.Key, remove bool, woken []*Watcher) (more []*Watcher, gone bool) {
-	e := c.hold(key)
-	if e == nil {
-		return woken, false
+// due lists the entries that somebody needs by the new sharing and that are
+// not done, and holds them: whoever subscribes meanwhile must not build another
+// one at the same time. c.mu is held.
+func (c *Cache) due(r *record, sharing *resource.Sharing, done []*entry) []*entry {
+	var out []*entry
+	add := func(e *entry) {
+		if !slices.Contains(done, e) && !slices.Contains(out, e) {
+			e.held++
+			out = append(out, e)
+		}
 	}
+	if sharing.Equal(&r.sharing) {
+		for _, e := range r.entries {
+			add(e)
+		}
+	} else {
+		for _, e := range slices.Clone(r.entries) {
+			for _, scope := range e.watchers {
+				add(r.ensure(sharing.Variant(*scope)))
+			}
+		}
+	}
+	for part := range c.sets[r.typ] {
+		if v, member := sharing.Member(part); member {
+			add(r.ensure(v))
+		}
+	}
+	return out
+}
+
+// rebuild builds an entry from the newest world and tells its watchers when it
+// changed. One that existed and is gone is left as it is, and reported, unless
+// remove is set.
+func (c *Cache) rebuild(e *entry, remove bool, b *bell) (gone bool) {
 	e.build.Lock()
 	defer e.build.Unlock()
-	r := c.builder.Build(e.key)
+	r := c.builder.Build(e.form())
 
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	e.held = false
-	defer c.release(e)
 	if r == nil && e.resource != nil && !remove {
-		return woken, true
+		return true
 	}
-	if c.publish(e, r) {
-		woken = c.mark(e, e.watchers, woken)
-		if s := c.sets[e.key.Type][e.key.Scope]; s != nil {
-			woken = c.mark(e, s.watchers, woken)
+	before := e.resource
+	c.publish(e, r, b)
+	if e.resource != before {
+		mark(e.record, e.watchers, b)
+	}
+	return false
+}
+
+// move brings watchers and sets to the entries that they have by the new
+// sharing; all of those are built. c.mu is held.
+func (c *Cache) move(r *record, sharing *resource.Sharing, remove bool, b *bell) (rest bool) {
+	for _, e := range slices.Clone(r.entries) {
+		for w, scope := range e.watchers {
+			to := r.find(sharing.Variant(*scope))
+			switch {
+			case to == e:
+				continue
+			case to.resource == nil && e.resource != nil && !remove:
+				rest = true
+				continue
+			}
+			e.remove(w)
+			to.add(w, scope)
+			if to.resource != e.resource {
+				b.mark(r, w)
+			}
 		}
 	}
-	return woken, false
+	for part, s := range c.sets[r.typ] {
+		var to *entry
+		if v, member := sharing.Member(part); member {
+			if to = r.find(v); to.resource == nil {
+				to = nil
+			}
+		}
+		switch old := s.members[r.name]; {
+		case to == old:
+		case to == nil && !remove:
+			rest = true
+		default:
+			s.put(r.name, to)
+			mark(r, s.watchers, b)
+		}
+	}
+	return rest
 }
 
-// hold returns the entry of a key, and keeps it from being dropped: whoever
-// subscribes meanwhile must not build another one at the same time. It is nil
-// when nobody watches the key any more.
-func (c *Cache) hold(key resource.Key) *entry {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	e := c.find(key)
-	if e == nil && c.sets[key.Type][key.Scope] != nil {
-		e = c.ensure(key)
-	}
-	if e != nil {
-		e.held = true
-	}
-	return e
+// bell gathers the watchers to wake once c.mu is no longer held.
+type bell struct {
+	round uint64 // of the Refresh that gathers, so that each is in it once; 0: of none
+	woken []*Watcher
 }
 
-// mark notes the change at the watchers and collects those that this round
-// has not seen yet. c.mu is held.
-func (c *Cache) mark(e *entry, watchers map[*Watcher]struct{}, woken []*Watcher) []*Watcher {
+// mark notes a change of a name at watchers. Cache.mu is held.
+func mark[V any](r *record, watchers map[*Watcher]V, b *bell) {
 	for w := range watchers {
-		w.mark(e.key.Type, e.key.Name)
-		if w.round != c.round {
-			w.round = c.round
-			woken = append(woken, w)
-		}
+		b.mark(r, w)
 	}
-	return woken
+}
+
+func (b *bell) mark(r *record, w *Watcher) {
+	w.mark(r.typ, r.name)
+	if b.round > 0 && w.round == b.round {
+		return
+	}
+	if b.round > 0 {
+		w.round = b.round
+	}
+	b.woken = append(b.woken, w)
+}
+
+func (b *bell) ring() {
+	for _, w := range b.woken {
+		w.notify()
+	}
 }

@@ -13,10 +13,11 @@ type Watcher struct {
 	wake  chan struct{} // buffered 1: "take again"; carries no data
 
 	// Guarded by Cache.mu.
-	dirty Dirty
-	named map[*entry]struct{}
-	sets  map[*set]struct{}
-	round uint64 // newest Refresh that marked something here
+	dirty  Dirty
+	named  map[*entry]struct{}
+	scopes []*resource.Scope // who it asks as: a few at most
+	sets   map[*set]struct{}
+	round  uint64 // newest Refresh that marked something here
 }
 
 // Dirty holds, by type, the names that changed, in no order; a name can be in
@@ -65,23 +66,35 @@ func (w *Watcher) Close() {
 }
 
 // Subscribe adds one resource, which need not exist, and returns its newest
-// form. The watcher is registered before the resource is built: a concurrent
-// Refresh is either seen in the result or marked.
+// form. A watcher asks for one name of a type in one scope. It is registered
+// before the resource is built: a concurrent Refresh is either seen in the
+// result or marked.
 func (w *Watcher) Subscribe(key resource.Key) *resource.Resource {
 	c := w.cache
-	c.mu.Lock()
-	e := c.ensure(key)
-	if e.watchers == nil {
-		e.watchers = map[*Watcher]struct{}{}
+	r := c.lockRecord(key.Type, key.Name)
+	e := r.of(w)
+	if e == nil {
+		e = r.ensure(r.sharing.Variant(key.Scope))
+		e.add(w, w.scope(key.Scope))
 	}
-	e.watchers[w] = struct{}{}
-	w.named[e] = struct{}{}
-	built, r := e.built, e.resource
+	built, res := e.built, e.resource
 	c.mu.Unlock()
 	if built {
-		return r
+		return res
 	}
 	return c.load(e)
+}
+
+// scope returns a pointer to an equal scope that all subscriptions share. c.mu
+// is held.
+func (w *Watcher) scope(s resource.Scope) *resource.Scope {
+	for _, known := range w.scopes {
+		if *known == s {
+			return known
+		}
+	}
+	w.scopes = append(w.scopes, &s)
+	return &s
 }
 
 // Unsubscribe ends the subscription of one resource; one that was not
@@ -90,99 +103,35 @@ func (w *Watcher) Unsubscribe(key resource.Key) {
 	c := w.cache
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	e := c.find(key)
-	if e == nil {
-		return
-	}
-	delete(e.watchers, w)
-	delete(w.named, e)
-	c.release(e)
-}
-
-// SubscribeAll adds a wildcard and returns its members sorted by name. The
-// slice is shared: do not modify it.
-func (w *Watcher) SubscribeAll(t resource.Type, scope resource.Scope) []*resource.Resource {
-	c := w.cache
-	c.mu.Lock()
-	s := c.sets[t][scope]
-	if s == nil {
-		s = &set{
-			typ: t, scope: scope,
-			members:  map[string]*resource.Resource{},
-			watchers: map[*Watcher]struct{}{},
-		}
-		c.sets[t][scope] = s
-		for _, entries := range c.index[t] { // what is known by name already; once per wildcard
-			for _, e := range entries {
-				if e.key.Scope == scope && e.resource != nil {
-					s.put(e.key.Name, e.resource)
-				}
-			}
-		}
-	}
-	s.watchers[w] = struct{}{}
-	if w.sets == nil {
-		w.sets = map[*set]struct{}{}
-	}
-	w.sets[s] = struct{}{}
-	c.mu.Unlock()
-
-	c.fill(s)
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return s.list()
-}
-
-// fill builds the members of a new wildcard. Names that appear meanwhile come
-// with their Refresh, since the set is registered already.
-func (c *Cache) fill(s *set) {
-	s.fill.Lock()
-	defer s.fill.Unlock()
-	if s.filled {
-		return
-	}
-	for _, name := range c.builder.Names(s.typ, s.scope) {
-		c.mu.Lock()
-		e := c.ensure(resource.Key{Type: s.typ, Scope: s.scope, Name: name})
-		c.mu.Unlock()
-		if c.load(e) == nil {
-			c.mu.Lock()
-			c.release(e)
-			c.mu.Unlock()
-		}
-	}
-	s.filled = true
-}
-
-// UnsubscribeAll ends a wildcard; one that was not subscribed is ignored.
-func (w *Watcher) UnsubscribeAll(t resource.Type, scope resource.Scope) {
-	c := w.cache
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	s := c.sets[t][scope]
-	if s == nil {
-		return
-	}
-	if _, in := w.sets[s]; in {
-		delete(w.sets, s)
-		w.leave(s)
-	}
-}
-
-// leave takes the watcher out of a wildcard, and frees it with the last one.
-// c.mu is held.
-func (w *Watcher) leave(s *set) {
-	delete(s.watchers, w)
-	c := w.cache
-	if len(s.watchers) > 0 || c.sets[s.typ][s.scope] != s {
-		return
-	}
-	delete(c.sets[s.typ], s.scope)
-	for name := range s.members {
-		if e := c.find(resource.Key{Type: s.typ, Scope: s.scope, Name: name}); e != nil {
+	if r := c.index[key.Type][key.Name]; r != nil {
+		if e := r.of(w); e != nil {
+			e.remove(w)
 			c.release(e)
 		}
 	}
+}
+
+// Get returns the newest form of a resource that the watcher subscribed to, by
+// name or by a wildcard; nil when it does not exist.
+func (w *Watcher) Get(t resource.Type, name string) *resource.Resource {
+	c := w.cache
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if r := c.index[t][name]; r != nil {
+		if e := r.of(w); e != nil {
+			return e.resource
+		}
+	}
+	var found *entry
+	for s := range w.sets {
+		if e := s.members[name]; s.typ == t && e != nil && (found == nil || s.part.Namespace != "") {
+			found = e // what only some see is right: see set.with
+		}
+	}
+	if found == nil {
+		return nil
+	}
+	return found.resource
 }
 
 // mark notes a change. Cache.mu is held. However often names change, the list

@@ -22,6 +22,7 @@ const (
 	KeyService   = "service"        // the service that the node belongs to; may be empty
 	KeyEgress    = "egress_address" // ip:port of the egress listener; Envoy without it gets no listener
 	KeyClient    = "client"         // envoy or grpc; default: what the user agent says
+	KeyDraining  = "draining"       // true or false: Envoy wants isolated instances, marked; default false
 )
 
 // MaxText bounds each text that a node sends and that is kept, in bytes.
@@ -40,8 +41,7 @@ type View struct {
 	Egress    netip.AddrPort // invalid: none
 	Ingress   netip.AddrPort // of a sidecar or gateway; only the first has one
 	BindPorts string         // of a sidecar, as 80,8080: ascending, each once
-	Mutual    resource.Mutual
-	OnDemand  bool // of a sidecar: asks for clusters one by one
+	Draining  bool
 }
 
 // Parse reads a node. Errors name the field and what is expected.
@@ -100,6 +100,13 @@ func (v *View) metadata(n *corev3.Node) error {
 			return err
 		}
 		*f.into = s
+	}
+	draining, err := looseTextOf(n, KeyDraining)
+	if err != nil {
+		return err
+	}
+	if v.Draining = draining == "true"; draining != "" && draining != "true" && draining != "false" {
+		return fmt.Errorf("node.metadata.%s: %.64q is neither true nor false", KeyDraining, draining)
 	}
 	v.Namespace = cmp.Or(v.Namespace, polarisNamespace, naming.DefaultNamespace)
 	v.Service = cmp.Or(v.Service, polarisService)
@@ -163,8 +170,8 @@ func userAgent(n *corev3.Node) string {
 // Scope is everything that the resources depend on which the client is sent.
 func (v *View) Scope() resource.Scope {
 	s := resource.Scope{
-		Client: v.Client, Kind: v.Kind, Namespace: v.Namespace, Service: v.Service,
-		BindPorts: v.BindPorts, Mutual: v.Mutual, OnDemand: v.OnDemand,
+		Client: v.Client, Kind: v.Kind, Namespace: v.Namespace, Service: v.Service, BindPorts: v.BindPorts,
+		Location: v.Location, Draining: v.Draining,
 	}
 	if v.Egress.IsValid() {
 		s.EgressAddress, s.EgressPort = v.Egress.Addr().Unmap().String(), uint32(v.Egress.Port())

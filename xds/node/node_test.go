@@ -23,7 +23,7 @@ func metadata(t testing.TB, m map[string]any) *structpb.Struct {
 func TestParse(t *testing.T) {
 	v, err := Parse(&corev3.Node{
 		Id: "n", UserAgentName: "envoy", Locality: &corev3.Locality{Region: "r", Zone: "z", SubZone: "c"},
-		Metadata: metadata(t, map[string]any{"namespace": "shop", "service": "cart", "egress_address": "[::1]:15001", "other": 1}),
+		Metadata: metadata(t, map[string]any{"namespace": "shop", "service": "cart", "egress_address": "[::1]:15001", "draining": true, "other": 1}),
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -35,8 +35,12 @@ func TestParse(t *testing.T) {
 	if got := v.Scope().For(resource.Listener); got != want {
 		t.Errorf("listener scope %+v", got)
 	}
-	if got := v.Scope().For(resource.Cluster); got != (resource.Scope{}) {
-		t.Errorf("clusters are the same for all Envoys, but the scope is %+v", got)
+	if got := v.Scope().For(resource.Cluster); got != (resource.Scope{Namespace: "shop"}) {
+		t.Errorf("cluster scope %+v", got)
+	}
+	want = resource.Scope{Namespace: "shop", Location: v.Location, Draining: true}
+	if got := v.Scope().For(resource.Endpoints); got != want {
+		t.Errorf("endpoints scope %+v", got)
 	}
 	if got := v.Scope().For(resource.Route); got != (resource.Scope{Namespace: "shop"}) {
 		t.Errorf("route scope %+v", got)
@@ -120,12 +124,13 @@ func TestParseRefuses(t *testing.T) {
 		"client, something":    {with("client", "nginx"), "node.metadata.client"},
 		"long Polaris service": {with(KeyPolarisService, long), KeyPolarisService},
 		"half a Polaris port":  {polarisWith(KeyPolarisPorts, "80,http"), KeyPolarisPorts + `: "http" is not a port`},
+		"draining, something":  {with("draining", "yes"), `node.metadata.draining: "yes" is neither true nor false`},
+		"draining, a number":   {with("draining", 1), "node.metadata.draining"},
 		"Polaris port 0":       {polarisWith(KeyPolarisPorts, 0), KeyPolarisPorts},
 		"Polaris port 65536":   {polarisWith(KeyPolarisPorts, "65536"), KeyPolarisPorts},
 		"65 Polaris ports":     {polarisWith(KeyPolarisPorts, manyPorts.String()), "65 ports, at most 64"},
 		"Polaris port list":    {polarisWith(KeyPolarisPorts, []any{80}), KeyPolarisPorts + ": must be a string"},
-		"Polaris TLS":          {polarisWith(KeyPolarisTLS, "on"), KeyPolarisTLS + `: "on" is neither`},
-		"Polaris on demand":    {polarisWith(KeyPolarisOnDemand, "yes"), KeyPolarisOnDemand + `: "yes" is neither`},
+		"Polaris TLS":          {polarisWith(KeyPolarisTLS, "strict"), KeyPolarisTLS},
 		"Polaris egress":       {polarisWith(KeyEgress, "localhost:1"), KeyEgress},
 		"Polaris ingress":      {polarisWith(KeyIngress, 15006), KeyIngress},
 	} {

@@ -2,6 +2,7 @@ package resource
 
 import (
 	"fmt"
+	"maps"
 	"slices"
 
 	"google.golang.org/protobuf/proto"
@@ -29,100 +30,154 @@ type message interface {
 	ValidateAll() error
 }
 
-// Build makes one resource as it is in world w: nil when it does not exist.
-// An error means that the result failed validation and must not be published.
-func Build(w naming.World, key Key) (*Resource, []Problem, error) {
-	var (
-		m        message
-		revision naming.Revision
-		problems []Problem
-	)
-	if key.Type == Endpoints && key.Scope.Service == "" { // else they are the ports behind a sidecar
-		return buildEndpoints(assigned(w, key), key)
+// Build makes one form of a resource as it is in world w: nil when it does not
+// exist. An error means that the result failed validation and must not be
+// published.
+//
+// Whatever w is, the result is for the eyes of everybody whose scope some world
+// reduces to the form's variant: a service whose audience is another by now
+// does not exist in this form.
+func Build(w naming.World, f Form) (*Resource, []Problem, error) {
+	if f.Variant.Hidden {
+		return nil, nil, nil
 	}
-	switch {
-	case key.Scope.Kind != Plain:
-		if m, revision, problems = buildPolaris(w, key); m == nil {
-			return nil, nil, nil
-		}
-	case key.Type == Cluster:
-		if st := serviceNamed(w, key.Name); st != nil {
-			set, wrong := settingsOf(st.Service)
-			m, revision, problems = cluster(st.Service, &set, key.Scope.Client), st.Service.Revision, wrong
-		}
-	case key.Type == Listener && key.Scope.Client == GRPC:
-		if st := serviceOfTarget(w, key.Name); st != nil {
-			set, _ := naming.StoredSettings(st.Service.Metadata) // its cluster reports what is wrong
-			m, revision = apiListener(key.Name, st.Service, &set), st.Service.Revision
-		}
-	case key.Type == Listener && key.Name == EgressListener && key.Scope.EgressAddress != "":
-		m, revision = egressListener(key.Scope), 1
-	case key.Type == Route && key.Scope.Client == Envoy && key.Name == EgressRoutes:
-		m, problems = egressRoutes(w, key.Scope.Namespace)
-		revision = max(1, w.ServicesRevision())
+	if f.Type == Endpoints && f.Variant.Service == "" { // else they are the ports behind a sidecar
+		return buildEndpoints(assigned(w, f), f)
 	}
+	build := buildPlain
+	if f.Variant.Kind != Plain {
+		build = buildPolaris
+	}
+	m, revision, problems := build(w, f)
 	if m == nil {
 		return nil, nil, nil
 	}
 	if err := m.ValidateAll(); err != nil {
-		return nil, problems, fmt.Errorf("%s %q: %w", key.Type, key.Name, err)
+		return nil, problems, fmt.Errorf("%s %q: %w", f.Type, f.Name, err)
 	}
 	c, err := contentOf(m)
 	if err != nil {
-		return nil, problems, fmt.Errorf("%s %q: %w", key.Type, key.Name, err)
+		return nil, problems, fmt.Errorf("%s %q: %w", f.Type, f.Name, err)
 	}
-	r, err := encode(key, c, revision)
+	r, err := encode(f, c, revision)
 	return r, problems, err
+}
+
+// buildPlain makes a resource under our own names that is not a load
+// assignment; nil when it does not exist.
+func buildPlain(w naming.World, f Form) (message, naming.Revision, []Problem) {
+	switch v := f.Variant; {
+	case f.Type == Cluster:
+		if st := f.shown(w, serviceNamed(w, f.Name)); st != nil {
+			set, wrong := settingsOf(st.Service)
+			return cluster(st.Service, &set, v.Client), revisionOf(w, st.Service), wrong
+		}
+	case f.Type == Listener && v.Client == GRPC:
+		if st := f.shown(w, w.Service(v.Target)); st != nil {
+			if to := served(naming.Resolve(w, v.Target)); to != nil {
+				set, _ := naming.StoredSettings(to.Service.Metadata) // its cluster reports what is wrong
+				return apiListener(f.Name, to.Service, &set), max(revisionOf(w, st.Service), revisionOf(w, to.Service)), nil
+			}
+		}
+	case f.Type == Listener && f.Name == EgressListener && v.EgressAddress != "":
+		return egressListener(v.Scope), 1, nil
+	case f.Type == Route && v.Client == Envoy && f.Name == EgressRoutes:
+		m, problems := egressRoutes(w, v.Namespace)
+		return m, max(1, w.ServicesRevision()), problems
+	}
+	return nil, 0, nil
+}
+
+// revisionOf is when a service itself, or who sees it, last changed.
+func revisionOf(w naming.World, s *naming.Service) naming.Revision {
+	if ns := w.Namespace(s.Key.Namespace); ns != nil {
+		return max(s.Revision, ns.Revision)
+	}
+	return s.Revision
+}
+
+// shown returns st, or nil when others than the form's audience see it.
+func (f *Form) shown(w naming.World, st *naming.ServiceState) *naming.ServiceState {
+	if st == nil || string(audienceOf(w, st.Service)) != f.Variant.Audience {
+		return nil
+	}
+	return st
 }
 
 // assigned finds the service that a load assignment is of, nil when there is
 // none.
-func assigned(w naming.World, key Key) *naming.ServiceState {
-	if key.Scope.Kind == Plain {
-		return serviceNamed(w, key.Name)
+func assigned(w naming.World, f Form) *naming.ServiceState {
+	if f.Variant.Kind == Plain {
+		return f.shown(w, serviceNamed(w, f.Name))
 	}
-	return serviceOutbound(w, key.Name)
+	return f.shown(w, serviceOutbound(w, f.Name))
 }
 
 // buildEndpoints makes the load assignment of a service, nil when there is
 // none.
-func buildEndpoints(st *naming.ServiceState, key Key) (*Resource, []Problem, error) {
+func buildEndpoints(st *naming.ServiceState, f Form) (*Resource, []Problem, error) {
 	if st == nil {
 		return nil, nil, nil
 	}
-	c, problems := endpoints(st, key.Name, key.Scope)
-	r, err := encode(key, c, st.Revision)
+	c, problems := endpoints(st, f.Name, f.Variant.Scope)
+	r, err := encode(f, c, st.Revision)
 	return r, problems, err
 }
 
-// Names lists the members of a wildcard subscription, sorted. Proxyless gRPC
-// asks by name only.
-func Names(w naming.World, t Type, s Scope) []string {
-	if s.Client != Envoy {
+// Names lists the resources that belong to a part of a wildcard (see
+// [Scope.Parts]), sorted. Proxyless gRPC asks by name only.
+func Names(w naming.World, t Type, part Scope) []string {
+	if part.Client != Envoy {
 		return nil
 	}
 	switch {
 	case t == Cluster:
 		nameOf, out := ClusterName, []string(nil)
-		if s.Kind != Plain {
-			nameOf, out = OutboundName, []string{inboundPassthrough, passthrough}
+		if part.Kind != Plain {
+			nameOf = OutboundName
+			if part.Namespace == "" {
+				out = []string{inboundPassthrough, passthrough}
+			}
 		}
 		for st := range w.Services("") {
-			out = append(out, nameOf(st.Service.Key))
+			if st.Service.IsAlias() {
+				continue
+			}
+			if a := audienceOf(w, st.Service); (a == everybody) == (part.Namespace == "") && a.sees(part.Namespace) {
+				out = append(out, nameOf(st.Service.Key))
+			}
 		}
 		slices.Sort(out)
 		return out
-	case t == Listener && s.Kind != Plain:
+	case t == Listener && part.Kind != Plain:
 		return []string{outboundListener}
-	case t == Listener && s.EgressAddress != "":
+	case t == Listener && part.EgressAddress != "":
 		return []string{EgressListener}
 	default:
 		return nil
 	}
 }
 
+// WithAliases adds to changed services the aliases that stand for them: they
+// look different, too. The values are as in [Affected].
+func WithAliases(w naming.World, changed map[naming.ServiceKey]bool) map[naming.ServiceKey]bool {
+	out := changed
+	for key, membership := range changed {
+		if !membership {
+			continue
+		}
+		for alias := range w.AliasesOf(key) {
+			if len(out) == len(changed) {
+				out = maps.Clone(changed)
+			}
+			out[alias.Key] = true
+		}
+	}
+	return out
+}
+
 // Affected lists the resources, in all scopes, that may differ after a change
-// of a service. membership: the service appeared, disappeared or changed
+// of a service, its aliases aside. membership: the service appeared, disappeared or changed
 // itself, else only its instances did. Listeners that name the service in
 // another form than its two canonical ones are not listed: see [Targets].
 func Affected(key naming.ServiceKey, membership bool) []Ref {

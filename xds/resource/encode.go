@@ -35,10 +35,10 @@ const versionLen = 16
 
 // encode makes the bytes that all streams share. The message is stored once:
 // its Any is a part of the Delta form.
-func encode(key Key, c content, revision naming.Revision) (*Resource, error) {
-	url := key.Type.URL()
+func encode(f Form, c content, revision naming.Revision) (*Resource, error) {
+	url := f.Type.URL()
 	packed := field(len(url)) + field(c.size)
-	b := make([]byte, 0, field(versionLen)+field(packed)+field(len(key.Name)))
+	b := make([]byte, 0, field(versionLen)+field(packed)+field(len(f.Name)))
 
 	b = open(b, 1, versionLen) // envoy.service.discovery.v3.Resource.version, known below
 	versionAt := len(b)
@@ -51,15 +51,15 @@ func encode(key Key, c content, revision naming.Revision) (*Resource, error) {
 	b = c.write(b)
 	end := len(b)
 	if end-valueAt != c.size {
-		return nil, fmt.Errorf("%s %q: encoded to %d bytes, announced %d", key.Type, key.Name, end-valueAt, c.size)
+		return nil, fmt.Errorf("%s %q: encoded to %d bytes, announced %d", f.Type, f.Name, end-valueAt, c.size)
 	}
-	b = text(b, 3, key.Name) // .name
+	b = text(b, 3, f.Name) // .name
 
 	var sum [8]byte
 	binary.BigEndian.PutUint64(sum[:], xxhash.Sum64(b[valueAt:end]))
 	hex.Encode(b[versionAt:], sum[:])
 	return &Resource{
-		Name: key.Name, Version: string(b[versionAt : versionAt+versionLen]), Revision: revision,
+		Name: f.Name, Version: string(b[versionAt : versionAt+versionLen]), Revision: revision,
 		Any: b[anyAt:end:end], Delta: slices.Clip(b),
 	}, nil
 }

@@ -7,6 +7,7 @@ import (
 	"net/netip"
 	"slices"
 	"strconv"
+	"strings"
 	"unicode/utf8"
 
 	"polestar/naming"
@@ -30,7 +31,6 @@ type endpoint struct {
 	health           health
 	weight           uint32 // after scaling; never 0
 	size, fields     int    // of the encoded LbEndpoint, and of its metadata's fields
-	mutual           bool   // marked as speaking mutual TLS
 	more             []netip.AddrPort
 }
 
@@ -49,14 +49,17 @@ func arrangementOf(st *naming.ServiceState, scope Scope) (arrangement, []Problem
 			Service: st.Service.Key.String(), Reason: "its TLS settings are wrong; no endpoints are served, since they would be called in plain text",
 		}}
 	}
-	all, problems := selectUsable(st)
+	all, taken, problems := selectUsable(st)
+	if scope.Draining && drains(&set) {
+		all = withDraining(all, taken, st.Instances, set.PanicThreshold)
+	}
 	return arrange(all, &set, scope), problems
 }
 
 // selectUsable leaves out what gets no traffic (isolated, weight 0), and what
 // clients would refuse a whole service for: names instead of addresses, and
 // the same address twice. The result is sorted by id.
-func selectUsable(st *naming.ServiceState) ([]endpoint, []Problem) {
+func selectUsable(st *naming.ServiceState) (usable []endpoint, taken map[netip.AddrPort]int, left []Problem) {
 	var problems []Problem
 	problem := func(i *naming.Instance, reason string) {
 		problems = append(problems, Problem{Service: st.Service.Key.String(), Instance: i.ID, Reason: reason})
@@ -92,7 +95,43 @@ func selectUsable(st *naming.ServiceState) ([]endpoint, []Problem) {
 	if !plain {
 		additional(out, at, problem)
 	}
-	return out, problems
+	return out, at, problems
+}
+
+// drains reports whether isolated instances may go to clients that ask for
+// them. They do not where Envoy would count them as ailing instances, and shift
+// traffic: with nearness, subsets, and weights of localities.
+func drains(set *naming.Settings) bool {
+	return set.Nearby == naming.NearAny && set.SubsetKeys == nil && set.LocalityLB == naming.LocalityOff
+}
+
+// withDraining adds isolated instances as draining: they get no new traffic,
+// and the client sees that they are there. In a panic Envoy would use them, so
+// none is added while they could make it panic.
+func withDraining(all []endpoint, taken map[netip.AddrPort]int, instances []*naming.Instance, threshold uint32) []endpoint {
+	out := slices.Clip(all)
+	for _, i := range instances {
+		if !i.Isolated || i.Weight == 0 {
+			continue
+		}
+		addr, reason := addressOf(i)
+		if _, twice := taken[addr]; twice || reason != "" {
+			continue
+		}
+		taken[addr] = len(out)
+		out = append(out, endpoint{Instance: i, address: written(addr.Addr(), i.Host), port: addr.Port(), health: draining, weight: i.Weight})
+	}
+	well := 0
+	for n := range all {
+		if all[n].health == healthy {
+			well++
+		}
+	}
+	if len(out) == len(all) || 100*well < int(threshold)*len(out) {
+		return all
+	}
+	slices.SortFunc(out, func(a, b endpoint) int { return strings.Compare(a.ID, b.ID) })
+	return out
 }
 
 func healthOf(i *naming.Instance) health {

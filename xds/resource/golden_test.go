@@ -32,6 +32,18 @@ type golden struct {
 type goldenService struct {
 	Namespace, Name string
 	Metadata        map[string]string
+	ExportTo        []string       `yaml:"export_to"`
+	AliasFor        *goldenService `yaml:"alias_for"`
+}
+
+func (s goldenService) service(n int) *naming.Service {
+	out := &naming.Service{
+		Key: s.key(), Metadata: naming.NewMetadata(s.Metadata), ExportTo: s.ExportTo, Created: naming.Micros(n + 1), Revision: 1,
+	}
+	if s.AliasFor != nil {
+		out.AliasFor = s.AliasFor.key()
+	}
+	return out
 }
 
 // goldenInstance has the address 10.0.0.n:80, the id in (n = its place in the
@@ -50,10 +62,9 @@ type goldenInstance struct {
 type goldenKey struct {
 	Type, Client, Name, Namespace string
 	Service, Ports                string    // of a sidecar
-	Mutual                        Mutual    // 1: permissive, 2: strict
-	OnDemand                      bool      `yaml:"ondemand"`
 	Egress                        string    // ip; the port is 15001
 	Location                      [3]string // of the client: region, zone, campus
+	Draining                      bool
 }
 
 // built is one entry of testdata/*.out.yaml.
@@ -98,9 +109,7 @@ func (g *golden) world(t *testing.T) naming.World {
 	r := registry.New()
 	services, instances := naming.Commit{Revision: 1}, naming.Commit{Revision: 2}
 	for n, s := range g.Services {
-		services.Changes = append(services.Changes, naming.Change{
-			After: &naming.Service{Key: s.key(), Metadata: naming.NewMetadata(s.Metadata), Created: naming.Micros(n + 1), Revision: 1},
-		})
+		services.Changes = append(services.Changes, naming.Change{After: s.service(n)})
 	}
 	for n := range g.Instances {
 		instances.Changes = append(instances.Changes, naming.Change{After: g.Instances[n].instance(n + 1)})
@@ -123,7 +132,6 @@ func (k *goldenKey) key(t *testing.T) Key {
 		t.Fatalf("resource %+v: type is one of cds, eds, lds, rds and client one of envoy, grpc, sidecar, gateway", *k)
 	}
 	s.Namespace, s.Service, s.BindPorts, s.EgressAddress, s.EgressPort = k.Namespace, k.Service, k.Ports, k.Egress, OutboundPort
-	s.Mutual, s.OnDemand = k.Mutual, k.OnDemand
 	if s.Namespace == "" {
 		s.Namespace = naming.DefaultNamespace
 	}
@@ -133,9 +141,9 @@ func (k *goldenKey) key(t *testing.T) Key {
 	case s.EgressAddress == "":
 		s.EgressPort = 0
 	}
-	s = s.Of(typ, k.Name)
 	s.Location = naming.Location{Region: k.Location[0], Zone: k.Location[1], Campus: k.Location[2]}
-	return Key{typ, s, k.Name}
+	s.Draining = k.Draining
+	return Key{typ, s.Of(typ, k.Name), k.Name}
 }
 
 // TestGolden builds the resources of each testdata/*.in.yaml and compares them
@@ -184,13 +192,19 @@ func runGolden(t *testing.T, file string) []byte {
 	var all []built
 	for _, k := range g.Resources {
 		key := k.key(t)
-		r, problems, err := Build(w, key)
+		r, problems, err := Build(w, key.Form(w))
 		if err != nil {
 			t.Fatal(err)
 		}
 		b := built{Key: k.Client + " " + k.Type + " " + k.Name, Problems: problems}
-		if k.Location[0] != "" {
+		if k.Namespace != "" {
+			b.Key += " for " + k.Namespace
+		}
+		if k.Location != [3]string{} {
 			b.Key += " in " + strings.Join(k.Location[:], "/")
+		}
+		if k.Draining {
+			b.Key += ", draining"
 		}
 		if r != nil {
 			m := decode(t, r)

@@ -69,47 +69,53 @@ const (
 	Gateway             // an Envoy set up for Polaris, at the edge
 )
 
-// Scope is what a resource depends on besides its type, its name and the
-// registered world. It is the key under which resources are shared: builders
-// are given nothing else, so an input cannot be forgotten in it.
+// Scope is what a client is, as far as any resource depends on it.
 //
 // The scope of a node holds everything; [Scope.For] and [Scope.Of] keep what
-// one resource reads.
+// can matter to one resource. What does matter depends on the registered world:
+// see [Sharing].
 type Scope struct {
 	Client         Client
 	Kind           Kind
 	Namespace      string // the node's own
 	Service        string // of a sidecar: the service that it stands before; may be empty
 	BindPorts      string // of a sidecar: where its application listens, as 80,8080; may be empty
-	Mutual         Mutual // of a sidecar or gateway
-	OnDemand       bool   // of a sidecar: it asks for a cluster when the first request for it arrives
 	Location       naming.Location
+	Draining       bool   // an Envoy that wants isolated instances, too, marked as draining
 	EgressAddress  string // host of the egress listener; of a plain node, empty means that it has none
 	EgressPort     uint32
 	IngressAddress string // of a sidecar: host of the inbound listener
 	IngressPort    uint32
 }
 
-// For keeps the fields that most resources of type t read, so that they are
-// shared as widely as they can be. It is the scope of the type's wildcard.
+// For keeps the fields that can matter to most resources of type t. It is the
+// scope of the type's wildcard.
 func (s Scope) For(t Type) Scope {
 	if s.Client == Envoy && s.Kind != Plain {
 		return s.polaris(t)
 	}
 	out := Scope{Client: s.Client}
-	if s.Client == Envoy {
-		switch t {
-		case Listener:
+	switch t {
+	case Cluster:
+		out.Namespace = s.Namespace
+	case Endpoints:
+		out.Namespace, out.Location = s.Namespace, s.Location
+		out.Draining = s.Draining && s.Client == Envoy // gRPC would ignore them
+	case Listener:
+		if s.Client == Envoy {
 			out.EgressAddress, out.EgressPort = s.EgressAddress, s.EgressPort
-		case Route:
+		} else {
 			out.Namespace = s.Namespace
-		case Cluster, Endpoints:
+		}
+	case Route:
+		if s.Client == Envoy {
+			out.Namespace = s.Namespace
 		}
 	}
 	return out
 }
 
-// Of keeps the fields that the resource of type t and this name reads.
+// Of keeps the fields that can matter to the resource of type t and this name.
 func (s Scope) Of(t Type, name string) Scope {
 	if s.Client == Envoy && s.Kind != Plain {
 		return s.polarisNamed(t, name)
@@ -127,11 +133,50 @@ func (s Scope) Own(t Type) []string {
 	return nil
 }
 
+// Parts are the scopes whose members make up the wildcard of s, which
+// [Scope.For] made: what only some namespaces see, the own one among them, and
+// what all see. Clients of all namespaces share the last part.
+func (s Scope) Parts() []Scope {
+	all := s
+	all.Namespace = ""
+	if all == s {
+		return []Scope{all}
+	}
+	return []Scope{s, all}
+}
+
 // Key names one resource as clients of one scope see it.
 type Key struct {
 	Type  Type
 	Scope Scope
 	Name  string
+}
+
+// Form returns the form that clients of the key's scope see in world w.
+func (k Key) Form(w naming.World) Form {
+	s := SharingOf(w, k.Type, k.Name)
+	return Form{Type: k.Type, Variant: s.Variant(k.Scope), Name: k.Name}
+}
+
+// Variant is what a resource depends on besides its type, its name and the
+// registered world: what clients with one variant see is one and the same.
+// Builders are given nothing else, so an input cannot be forgotten in it. Only
+// a [Sharing] makes variants.
+type Variant struct {
+	Scope // what matters of it
+	// Hidden: there is nothing to see for these clients.
+	Hidden bool
+	// Audience are the namespaces that may see what is built; empty: all.
+	Audience string
+	// Target is the service that a gRPC target stands for.
+	Target naming.ServiceKey
+}
+
+// Form is one variant of a resource: the unit of building and sharing.
+type Form struct {
+	Type    Type
+	Variant Variant
+	Name    string
 }
 
 // Ref names a resource in all scopes.

@@ -2,6 +2,7 @@ package resource
 
 import (
 	"cmp"
+	"slices"
 	"strings"
 
 	"polestar/naming"
@@ -29,36 +30,51 @@ func clusterKey(name string) (naming.ServiceKey, bool) {
 	return key, ok && key.Namespace != "" && service != ""
 }
 
-// serviceNamed finds the service of a cluster name, nil when there is none.
+// serviceNamed finds the service of a cluster name, nil when there is none. An
+// alias has no cluster: routes to it lead to that of its service.
 func serviceNamed(w naming.World, name string) *naming.ServiceState {
 	if key, ok := clusterKey(name); ok {
-		return w.Service(key)
+		return served(w.Service(key))
 	}
 	return nil
 }
 
-// serviceOfTarget finds the service that a gRPC target names, nil when there
-// is none: the oldest of the first group that has any. So nobody takes a target
-// over by registering a service whose name looks alike.
-func serviceOfTarget(w naming.World, name string) *naming.ServiceState {
+func served(st *naming.ServiceState) *naming.ServiceState {
+	if st == nil || st.Service.IsAlias() {
+		return nil
+	}
+	return st
+}
+
+// servedService finds the service of a cluster or load assignment, by any of
+// its names.
+func servedService(w naming.World, name string) *naming.ServiceState {
+	if strings.HasPrefix(name, outboundPrefix) {
+		return serviceOutbound(w, name)
+	}
+	return serviceNamed(w, name)
+}
+
+// servicesOfTarget lists the services, aliases among them, that a gRPC target
+// can stand for: in groups of meanings, within a group the oldest first. A
+// client gets the first that it may see. So nobody takes a target over by
+// registering a service whose name looks alike.
+func servicesOfTarget(w naming.World, name string) []*naming.ServiceState {
+	var out []*naming.ServiceState
 	for _, group := range meanings(name) {
-		var found *naming.ServiceState
+		from := len(out)
 		for _, key := range group {
-			if st := w.Service(key); st != nil && (found == nil || older(st, found)) {
-				found = st
+			if st := w.Service(key); st != nil && served(naming.Resolve(w, key)) != nil {
+				out = append(out, st)
 			}
 		}
-		if found != nil {
-			return found
-		}
+		slices.SortFunc(out[from:], compareAge)
 	}
-	return nil
+	return out
 }
 
-// older orders services by their creation, which the store keeps; it is the
-// same on every server.
-func older(a, b *naming.ServiceState) bool { return compareAge(a, b) < 0 }
-
+// compareAge orders services by their creation, which the store keeps; it is
+// the same on every server.
 func compareAge(a, b *naming.ServiceState) int {
 	return cmp.Or(cmp.Compare(a.Service.Created, b.Service.Created), a.Service.Key.Compare(b.Service.Key))
 }

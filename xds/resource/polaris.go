@@ -85,19 +85,6 @@ func AssignmentOf(cluster string) string {
 	return cluster
 }
 
-// ByNameOnly reports whether no wildcard contains a resource of this type and
-// name, so that it concerns only those who subscribed to it by name.
-func (r Ref) ByNameOnly() bool {
-	switch r.Type {
-	case Cluster:
-		return strings.HasPrefix(r.Name, inboundPrefix)
-	case Listener:
-		return strings.HasSuffix(r.Name, inboundSuffix)
-	default:
-		return true
-	}
-}
-
 // self is the service that a sidecar stands before; false when it stands
 // before none.
 func (s Scope) self() (naming.ServiceKey, bool) {
@@ -108,9 +95,9 @@ func (s Scope) self() (naming.ServiceKey, bool) {
 func (s Scope) polaris(t Type) Scope {
 	switch t {
 	case Cluster:
-		return Scope{Kind: Sidecar, Mutual: s.Mutual}
+		return Scope{Kind: Sidecar, Namespace: s.Namespace}
 	case Listener:
-		return Scope{Kind: s.Kind, OnDemand: s.OnDemand, EgressAddress: s.EgressAddress, EgressPort: s.EgressPort}
+		return Scope{Kind: s.Kind, EgressAddress: s.EgressAddress, EgressPort: s.EgressPort}
 	case Route:
 		return Scope{Kind: s.Kind, Namespace: s.Namespace}
 	default:
@@ -135,7 +122,6 @@ func (s Scope) polarisNamed(t Type, name string) Scope {
 		own.BindPorts = s.BindPorts
 	}
 	if t == Listener {
-		own.Mutual, own.OnDemand = s.Mutual, s.OnDemand
 		own.IngressAddress, own.IngressPort = s.IngressAddress, s.IngressPort
 	}
 	return own
@@ -174,38 +160,38 @@ func (s Scope) polarisOwn(t Type) []string {
 // none.
 func serviceOutbound(w naming.World, name string) *naming.ServiceState {
 	if key, ok := pipedKey(name, outboundPrefix); ok {
-		return w.Service(key)
+		return served(w.Service(key))
 	}
 	return nil
 }
 
 // buildPolaris makes a resource of a sidecar or gateway that is not a load
 // assignment of a service; nil when it does not exist.
-func buildPolaris(w naming.World, key Key) (message, naming.Revision, []Problem) {
-	s := key.Scope
-	if s.isInbound(key.Type, key.Name) {
-		return buildInbound(inboundOf(w, s), key)
+func buildPolaris(w naming.World, f Form) (message, naming.Revision, []Problem) {
+	s := f.Variant.Scope
+	if s.isInbound(f.Type, f.Name) {
+		return buildInbound(inboundOf(w, s), f)
 	}
-	switch key.Type {
+	switch f.Type {
 	case Cluster:
-		if key.Name == passthrough || key.Name == inboundPassthrough {
-			return passthroughCluster(key.Name), 1, nil
+		if f.Name == passthrough || f.Name == inboundPassthrough {
+			return passthroughCluster(f.Name), 1, nil
 		}
-		if st := serviceOutbound(w, key.Name); st != nil {
+		if st := f.shown(w, serviceOutbound(w, f.Name)); st != nil {
 			set, wrong := settingsOf(st.Service)
-			return outboundCluster(st.Service, &set, s.Mutual), st.Service.Revision, wrong
+			return outboundCluster(st.Service, &set), revisionOf(w, st.Service), wrong
 		}
 	case Listener:
-		if key.Name == outboundListener {
+		if f.Name == outboundListener {
 			return polarisOutbound(s), 1, nil
 		}
 	case Route:
 		revision := max(1, w.ServicesRevision())
 		switch {
-		case key.Name == outboundRoutes && s.Kind == Sidecar:
+		case f.Name == outboundRoutes && s.Kind == Sidecar:
 			m, problems := polarisOutboundRoutes(w, s.Namespace)
 			return m, revision, problems
-		case key.Name == gatewayRoutes && s.Kind == Gateway:
+		case f.Name == gatewayRoutes && s.Kind == Gateway:
 			m, problems := polarisRoutes(w, gatewayRoutes, s.Namespace)
 			return m, revision, problems
 		}
@@ -215,16 +201,16 @@ func buildPolaris(w naming.World, key Key) (message, naming.Revision, []Problem)
 }
 
 // buildInbound makes a resource of a sidecar's inbound side.
-func buildInbound(in inbound, key Key) (message, naming.Revision, []Problem) {
-	switch key.Type {
+func buildInbound(in inbound, f Form) (message, naming.Revision, []Problem) {
+	switch f.Type {
 	case Cluster:
 		return inboundCluster(in.key), 1, nil
 	case Endpoints:
 		return inboundAssignment(in.key, in.ports), in.revision, nil
 	case Listener:
-		return polarisInbound(in, key.Scope), in.revision, in.problems
+		return polarisInbound(in, f.Variant.Scope), in.revision, in.problems
 	default:
-		if m := polarisInboundRoutes(in, key.Name); m != nil {
+		if m := polarisInboundRoutes(in, f.Name); m != nil {
 			return m, in.revision, nil
 		}
 		return nil, 0, nil

@@ -27,7 +27,7 @@ func TestOwnResourcesStayApart(t *testing.T) {
 	for _, s := range []Scope{sidecarOf("default", "cart"), sidecarOf("default", ""), gateway} {
 		for _, typ := range Types() {
 			for _, name := range s.Own(typ) {
-				if !typ.Wildcard() || !(Ref{typ, name}).ByNameOnly() || slices.Contains(Names(w, typ, s.For(typ)), name) {
+				if !typ.Wildcard() || !new(SharingOf(w, typ, name)).alone || slices.Contains(members(w, typ, s), name) {
 					t.Errorf("%s %q is also a member of a shared wildcard", typ, name)
 				}
 				if s.Of(typ, name) == s.For(typ) {
@@ -40,12 +40,12 @@ func TestOwnResourcesStayApart(t *testing.T) {
 					t.Errorf("%s %q does not exist", typ, name)
 				}
 			}
-			names := Names(w, typ, s.For(typ))
+			names := members(w, typ, s)
 			if typ.Wildcard() && len(names) == 0 || !slices.IsSorted(names) {
 				t.Errorf("%s: %q", typ, names)
 			}
 			for _, name := range names {
-				if (Ref{typ, name}).ByNameOnly() || s.Of(typ, name) != s.For(typ) {
+				if new(SharingOf(w, typ, name)).alone || s.Of(typ, name) != s.For(typ) {
 					t.Errorf("%s %q is not shared", typ, name)
 				}
 				if m, _ := build(t, w, Key{typ, s.For(typ), name}); m == nil {
@@ -71,8 +71,9 @@ func TestEnvoysShareEndpoints(t *testing.T) {
 			t.Errorf("cluster %q asks for %q, want %q", cluster, got, want)
 		}
 	}
-	if got := s.Of(Endpoints, "shop/pay"); got != (Scope{}) {
-		t.Errorf("endpoints of a service in scope %+v, want that of all Envoys", got)
+	w := world(t, inst("shop/pay", 1))
+	if got := (Key{Endpoints, s.Of(Endpoints, "shop/pay"), "shop/pay"}).Form(w); got != (Form{Type: Endpoints, Name: "shop/pay"}) {
+		t.Errorf("endpoints of a service in the form %+v, want that of all Envoys", got)
 	}
 }
 

@@ -52,7 +52,7 @@ func keys(w naming.World) []Key {
 
 func made(t *testing.T, w naming.World, key Key) *Resource {
 	t.Helper()
-	r, _, err := Build(w, key)
+	r, _, err := Build(w, key.Form(w))
 	if err != nil || r == nil {
 		t.Fatalf("%s %q: %v, %v", key.Type, key.Name, r, err)
 	}
@@ -250,7 +250,7 @@ func TestReferenceDefect05AServiceThatGoesLeavesTheRest(t *testing.T) {
 		t.Errorf("routes: %v", got)
 	}
 	for _, key := range keys(w) {
-		r, _, err := Build(after, key)
+		r, _, err := Build(after, key.Form(after))
 		if gone := strings.Contains(key.Name, "pay"); err != nil || (r == nil) != gone {
 			t.Errorf("%s %q: %v, %v; gone is %v", key.Type, key.Name, r, err, gone)
 		}
@@ -282,7 +282,7 @@ func TestReferenceDefect07OneBadRegistrationPoisonsNothing(t *testing.T) {
 
 func TestReferenceDefect09CallsCrossNamespacesAndKeepTheirProtocol(t *testing.T) {
 	w := shop(t)
-	if got, want := Names(w, Cluster, Scope{Namespace: "default"}), []string{"default/cart", "default/pay", "ops/log"}; !slices.Equal(got, want) {
+	if got, want := members(w, Cluster, Scope{Namespace: "default"}), []string{"default/cart", "default/pay", "ops/log"}; !slices.Equal(got, want) {
 		t.Errorf("clusters of a node in default: %v", got)
 	}
 	m, _ := build(t, w, Key{Cluster, Scope{}, "ops/log"})

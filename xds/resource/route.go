@@ -16,18 +16,19 @@ func egressRoutes(w naming.World, own string) (*routev3.RouteConfiguration, []Pr
 }
 
 // virtualHosts routes {service}.{namespace}, the same with each suffix, and
-// {service} alone within the node's own namespace, to the service's cluster.
+// {service} alone within the node's own namespace, to the service's cluster; an
+// alias leads to the cluster of its service. Only what the namespace may see is
+// there.
 //
 // Domains are compared without case, and one domain twice makes an Envoy
 // refuse all routes. So each domain goes to the service that was there first;
 // full names before those with a suffix, short ones last. A service that gets
 // none is reported, and so is one whose name Envoy cannot read as a host.
 func virtualHosts(w naming.World, own string, clusterOf func(naming.ServiceKey) string, suffixes []string) ([]*routev3.VirtualHost, []Problem) {
-	services := slices.Collect(w.Services(""))
+	services, problems := hosts(w, own)
 	slices.SortFunc(services, compareAge)
 	domains := make(map[naming.ServiceKey][]string, len(services))
 	taken := make(map[string]naming.ServiceKey, (2+len(suffixes))*len(services))
-	var problems []Problem
 	claim := func(key naming.ServiceKey, domain string) {
 		domain = strings.ToLower(domain)
 		if by, no := taken[domain]; no {
@@ -40,13 +41,6 @@ func virtualHosts(w naming.World, own string, clusterOf func(naming.ServiceKey) 
 		taken[domain] = key
 		domains[key] = append(domains[key], domain)
 	}
-	services = slices.DeleteFunc(services, func(st *naming.ServiceState) bool {
-		reason, lost := unreadable(st.Service.Key)
-		if reason != "" {
-			problems = append(problems, Problem{Service: st.Service.Key.String(), Reason: reason})
-		}
-		return lost
-	})
 	for _, suffix := range append([]string{""}, suffixes...) {
 		for _, st := range services {
 			claim(st.Service.Key, st.Service.Key.Name+"."+st.Service.Key.Namespace+suffix)
@@ -61,11 +55,32 @@ func virtualHosts(w naming.World, own string, clusterOf func(naming.ServiceKey) 
 	var out []*routev3.VirtualHost
 	for _, st := range services {
 		if ds := domains[st.Service.Key]; len(ds) > 0 {
-			set, _ := naming.StoredSettings(st.Service.Metadata) // its cluster reports what is wrong
-			cluster := clusterOf(st.Service.Key)
+			to := naming.Resolve(w, st.Service.Key).Service
+			set, _ := naming.StoredSettings(to.Metadata) // its cluster reports what is wrong
 			out = append(out, &routev3.VirtualHost{
-				Name: cluster, Domains: ds, Routes: []*routev3.Route{routeTo(cluster, &set, Envoy)},
+				Name: clusterOf(st.Service.Key), Domains: ds, Routes: []*routev3.Route{routeTo(clusterOf(to.Key), &set, Envoy)},
 			})
+		}
+	}
+	return out, problems
+}
+
+// hosts lists the services that can be hosts for clients of a namespace, and
+// why others cannot.
+func hosts(w naming.World, own string) (out []*naming.ServiceState, problems []Problem) {
+	for st := range w.Services("") {
+		if !audienceOf(w, st.Service).sees(own) {
+			continue
+		}
+		reason, lost := unreadable(st.Service.Key)
+		if served(naming.Resolve(w, st.Service.Key)) == nil {
+			reason, lost = "an alias of "+st.Service.AliasFor.String()+", which does not exist", true
+		}
+		if reason != "" {
+			problems = append(problems, Problem{Service: st.Service.Key.String(), Reason: reason})
+		}
+		if !lost {
+			out = append(out, st)
 		}
 	}
 	return out, problems

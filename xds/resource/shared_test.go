@@ -46,7 +46,7 @@ func checkShared(t tester, key Key, r *Resource, m proto.Message) {
 func TestEncodeRefusesAWrongLength(t *testing.T) {
 	for _, size := range []int{0, 1, 4} {
 		c := content{size, func(b []byte) []byte { return append(b, 1, 2, 3) }}
-		if r, err := encode(Key{Type: Endpoints, Name: "n"}, c, 1); err == nil || r != nil {
+		if r, err := encode(Form{Type: Endpoints, Name: "n"}, c, 1); err == nil || r != nil {
 			t.Errorf("3 bytes announced as %d were published", size)
 		}
 	}

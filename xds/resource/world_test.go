@@ -18,11 +18,28 @@ import (
 
 // drawn is a world in the making.
 type drawn struct {
-	services  []naming.Service
-	instances []naming.Instance
+	namespaces []naming.Namespace
+	services   []naming.Service
+	instances  []naming.Instance
 }
 
-func (d drawn) world(t tester) naming.World { return publish(t, d.services, d.instances) }
+func (d drawn) world(t tester) naming.World {
+	return publish(t, d.services, d.instances, d.namespaces...)
+}
+
+// clone may be changed without changing d.
+func (d drawn) clone() drawn {
+	return drawn{slices.Clone(d.namespaces), slices.Clone(d.services), slices.Clone(d.instances)}
+}
+
+// viewers are the namespaces that clients are drawn from; services are in some
+// of them.
+var viewers = []string{"a", "A", "b.a"}
+
+// anyExports draws whom something is shown to; mostly everybody.
+func anyExports(r *rapid.T) []string {
+	return rapid.SampledFrom([][]string{nil, nil, nil, {"a"}, {"A", "b.a"}, {"nobody"}, {"*"}, {"*", "a"}}).Draw(r, "exports")
+}
 
 // anyWorld draws services whose names are made to collide, with settings that
 // may be wrong, and instances that may not go together.
@@ -32,13 +49,31 @@ func anyWorld(r *rapid.T) drawn {
 		return naming.ServiceKey{Namespace: part.Draw(r, "namespace"), Name: part.Draw(r, "service")}
 	}), 1, 6, func(k naming.ServiceKey) naming.ServiceKey { return k }).Draw(r, "services")
 	var d drawn
-	for _, key := range keys {
-		d.services = append(d.services, naming.Service{Key: key, Revision: 1, Metadata: naming.NewMetadata(anySettings(r))})
+	var owners []naming.ServiceKey
+	for n, key := range keys {
+		d.services = append(d.services, anyService(r, key, n > 0, keys))
+		if !d.services[n].IsAlias() {
+			owners = append(owners, key)
+		}
+		if rapid.IntRange(0, 3).Draw(r, "namespace exports") == 0 {
+			d.namespaces = append(d.namespaces, naming.Namespace{Name: key.Namespace, ServiceExportTo: anyExports(r)})
+		}
 	}
 	for n := range rapid.IntRange(0, 14).Draw(r, "n") {
-		d.instances = append(d.instances, anyInstance(r, n, rapid.SampledFrom(keys).Draw(r, "service")))
+		d.instances = append(d.instances, anyInstance(r, n, rapid.SampledFrom(owners).Draw(r, "service")))
 	}
 	return d
+}
+
+// anyService draws a service, or an alias of one, which need not exist.
+func anyService(r *rapid.T, key naming.ServiceKey, mayBeAlias bool, others []naming.ServiceKey) naming.Service {
+	s := naming.Service{Key: key, Revision: 1, ExportTo: anyExports(r), Created: naming.Micros(rapid.IntRange(0, 2).Draw(r, "created"))}
+	if mayBeAlias && rapid.IntRange(0, 3).Draw(r, "alias") == 0 {
+		s.AliasFor = rapid.SampledFrom(append(others, naming.ServiceKey{Namespace: "gone", Name: "gone"})).Draw(r, "alias for")
+	} else {
+		s.Metadata = naming.NewMetadata(anySettings(r))
+	}
+	return s
 }
 
 func anyInstance(r *rapid.T, n int, service naming.ServiceKey) naming.Instance {
@@ -52,8 +87,8 @@ func anyInstance(r *rapid.T, n int, service naming.ServiceKey) naming.Instance {
 		Healthy: rapid.Bool().Draw(r, "healthy"), Isolated: rapid.Bool().Draw(r, "isolated"),
 		Version: rapid.SampledFrom([]string{"", "v1", "\xff"}).Draw(r, "version"), Protocol: rapid.SampledFrom([]string{"", "grpc"}).Draw(r, "protocol"),
 		Metadata: naming.NewMetadata(rapid.MapOfN(
-			rapid.SampledFrom([]string{"hash_key", "version", "protocol", "a", "i", "z", "ж", "", naming.KeyAdditionalAddresses, mutualKey}),
-			rapid.SampledFrom([]string{"", "x", strings.Repeat("y", 200), "\xfe", "10.0.0.1", "::1,10.0.0.4:5", "::2", "10.0.0.2:2,[::2]:1", "strict"}), 0, 4,
+			rapid.SampledFrom([]string{"hash_key", "version", "protocol", "a", "i", "z", "ж", "", naming.KeyAdditionalAddresses}),
+			rapid.SampledFrom([]string{"", "x", strings.Repeat("y", 200), "\xfe", "10.0.0.1", "::1,10.0.0.4:5", "::2", "10.0.0.2:2,[::2]:1"}), 0, 4,
 		).Draw(r, "metadata")),
 	}
 	place := rapid.SampledFrom([]string{"", "c", "c~w1", "c~w1~", "~w100", "~w1"})
@@ -99,44 +134,91 @@ func acceptable(r *rapid.T) {
 	w := d.world(r)
 	d.instances = rapid.Permutation(d.instances).Draw(r, "shuffled")
 	again := d.world(r)
-	names := Names(w, Cluster, Scope{})
-	if len(slices.Compact(slices.Clone(names))) != len(names) {
-		r.Fatalf("two services share a cluster: %q", names)
-	}
 	for st := range w.Services("") {
+		if st.Service.IsAlias() {
+			continue
+		}
 		for _, client := range []Client{Envoy, GRPC} {
-			key := Key{Cluster, Scope{Client: client}, ClusterName(st.Service.Key)}
+			own := Scope{Client: client, Namespace: st.Service.Key.Namespace}
+			key := Key{Cluster, own, ClusterName(st.Service.Key)}
 			c, ok := same(r, w, again, key).(*clusterv3.Cluster)
 			if !ok {
 				r.Fatalf("%s has no cluster %q", st.Service.Key, key.Name)
 			}
 			strictCluster(r, c, client)
-			key = Key{Endpoints, Scope{Client: client, Location: anyLocation(r)}, key.Name}
+			own.Location, own.Draining = anyLocation(r), client == Envoy && rapid.Bool().Draw(r, "draining")
+			key = Key{Endpoints, own, key.Name}
 			cla := same(r, w, again, key).(*endpointv3.ClusterLoadAssignment)
 			set, _ := naming.StoredSettings(st.Service.Metadata)
 			strict(r, cla, &set, client)
 			accounted(r, w, key, cla, st)
 		}
 	}
-	for _, ns := range []string{"a", "A", "b.a"} {
+	for _, ns := range viewers {
 		routable(r, w, again, Key{Route, Scope{Namespace: ns}, EgressRoutes}, ClusterName)
 		routable(r, w, again, Key{Route, Scope{Kind: Sidecar, Namespace: ns}, outboundRoutes}, OutboundName)
+		complete(r, w, Scope{Namespace: ns}, ClusterName)
+		complete(r, w, Scope{Kind: Gateway, Namespace: ns}, OutboundName)
 	}
 	for _, key := range everyKey(w) {
 		same(r, w, again, key)
 	}
 	for st := range w.Services("") {
 		for _, ref := range Affected(st.Service.Key, true) {
-			if ref.Type == Listener && !ref.ByNameOnly() {
-				l, ok := same(r, w, again, Key{Listener, Scope{Client: GRPC}, ref.Name}).(*listenerv3.Listener)
-				if !ok || l.GetName() != ref.Name {
+			if ref.Type != Listener || strings.HasSuffix(ref.Name, inboundSuffix) || served(naming.Resolve(w, st.Service.Key)) == nil {
+				continue
+			}
+			for _, ns := range viewers {
+				l, ok := same(r, w, again, Key{Listener, Scope{Client: GRPC, Namespace: ns}, ref.Name}).(*listenerv3.Listener)
+				if seen := visible(w, st.Service, ns); ok && l.GetName() != ref.Name || !ok && seen {
 					r.Fatalf("%q: %v", ref.Name, l)
 				}
-				strictListener(r, l)
-				if !slices.Contains(Targets(st.Service.Key), ref.Name) {
-					r.Fatalf("%q does not depend on %v", ref.Name, st.Service.Key)
+				if ok {
+					strictListener(r, l)
 				}
 			}
+			if !slices.Contains(Targets(st.Service.Key), ref.Name) {
+				r.Fatalf("%q does not depend on %v", ref.Name, st.Service.Key)
+			}
+		}
+	}
+}
+
+// visible says it in the words of naming; an alias shows no more than what it
+// stands for.
+func visible(w naming.World, s *naming.Service, namespace string) bool {
+	to := naming.Resolve(w, s.Key)
+	return naming.Visible(w, s, namespace) && (to == nil || naming.Visible(w, to.Service, namespace))
+}
+
+// complete checks that a wildcard has what its clients may see, each once, and
+// in the form that they see.
+func complete(r *rapid.T, w naming.World, scope Scope, clusterOf func(naming.ServiceKey) string) {
+	var want []string
+	for st := range w.Services("") {
+		if !st.Service.IsAlias() && naming.Visible(w, st.Service, scope.Namespace) {
+			want = append(want, clusterOf(st.Service.Key))
+		}
+	}
+	if scope.Kind != Plain {
+		want = append(want, passthrough, inboundPassthrough)
+	}
+	slices.Sort(want)
+	if got := members(w, Cluster, scope); !slices.Equal(got, want) {
+		r.Fatalf("%+v has the clusters %q, want %q", scope, got, want)
+	}
+	for _, name := range want {
+		key := Key{Cluster, scope.Of(Cluster, name), name}
+		found := 0
+		for _, part := range scope.For(Cluster).Parts() {
+			if v, member := new(SharingOf(w, Cluster, name)).Member(part); member {
+				if found++; v != key.Form(w).Variant {
+					r.Fatalf("%q is in the wildcard as %+v, and seen as %+v", name, v, key.Form(w).Variant)
+				}
+			}
+		}
+		if m, _, _ := Build(w, key.Form(w)); m == nil || found != 1 {
+			r.Fatalf("%q is in %d parts, as %v", name, found, m)
 		}
 	}
 }
@@ -147,8 +229,8 @@ func FuzzWorld(f *testing.F) { f.Fuzz(rapid.MakeFuzz(acceptable)) }
 
 // same builds a resource in two worlds of equal content.
 func same(r *rapid.T, w, again naming.World, key Key) proto.Message {
-	a, problems, err := Build(w, key)
-	b, problemsToo, errToo := Build(again, key)
+	a, problems, err := Build(w, key.Form(w))
+	b, problemsToo, errToo := Build(again, key.Form(again))
 	if err != nil || errToo != nil {
 		r.Fatalf("%s %q: %v, %v", key.Type, key.Name, err, errToo)
 	}
@@ -169,7 +251,7 @@ func same(r *rapid.T, w, again naming.World, key Key) proto.Message {
 // accounted checks that every instance is served, reported, or takes no
 // traffic by wish; and that the encoder wrote what the objects say.
 func accounted(r *rapid.T, w naming.World, key Key, cla *endpointv3.ClusterLoadAssignment, st *naming.ServiceState) {
-	_, problems, _ := Build(w, key)
+	_, problems, _ := Build(w, key.Form(w))
 	set, _ := naming.StoredSettings(st.Service.Metadata)
 	lost := map[string]bool{}
 	for _, p := range problems {
@@ -178,14 +260,17 @@ func accounted(r *rapid.T, w naming.World, key Key, cla *endpointv3.ClusterLoadA
 		}
 	}
 	served := map[string]bool{}
-	a, _ := arrangementOf(st, key.Scope)
+	a, _ := arrangementOf(st, key.Form(w).Variant.Scope)
 	for _, l := range a.localities {
 		for _, e := range l.endpoints {
 			served[e.ID] = true
 		}
 	}
 	for _, i := range st.Instances {
-		idle := i.Isolated || i.Weight == 0
+		idle := i.Isolated && !served[i.ID] || i.Weight == 0
+		if i.Isolated && served[i.ID] && (!key.Scope.Draining || !drains(&set)) {
+			r.Fatalf("%s is isolated", i.ID)
+		}
 		far := naming.NearnessOf(key.Scope.Location, i.Location) < set.NearbyLimit && key.Scope.Location.Region != ""
 		if told := idle || far || lost[i.ID] || set.TLS.Broken && lost[""]; served[i.ID] == told {
 			r.Fatalf("%s: served %t; %v", i.ID, served[i.ID], problems)
@@ -200,7 +285,7 @@ func accounted(r *rapid.T, w naming.World, key Key, cla *endpointv3.ClusterLoadA
 // of its own or is reported.
 func routable(r *rapid.T, w, again naming.World, key Key, clusterOf func(naming.ServiceKey) string) {
 	m := same(r, w, again, key).(*routev3.RouteConfiguration)
-	_, problems, _ := Build(w, key)
+	_, problems, _ := Build(w, key.Form(w))
 	reported := map[string]bool{}
 	for _, p := range problems {
 		reported[p.Service] = true
@@ -214,13 +299,19 @@ func routable(r *rapid.T, w, again naming.World, key Key, clusterOf func(naming.
 			domains[strings.ToLower(d)] = true
 		}
 		to := v.GetRoutes()[0].GetRoute().GetCluster()
-		if to != v.GetName() && to != passthrough || hosts[v.GetName()] != nil {
+		if hosts[v.GetName()] != nil || to != passthrough && !reachable(w, key.Scope.Namespace, v.GetName(), to, clusterOf) {
 			r.Fatalf("%v", v)
 		}
 		strictRoute(r, v.GetRoutes()[0], Envoy)
 		hosts[v.GetName()] = v.GetDomains()
 	}
 	for st := range w.Services("") {
+		if !visible(w, st.Service, key.Scope.Namespace) {
+			if hosts[clusterOf(st.Service.Key)] != nil || reported[st.Service.Key.String()] {
+				r.Fatalf("%v is not for %s", st.Service.Key, key.Scope.Namespace)
+			}
+			continue
+		}
 		want := 1
 		if key.Scope.Kind != Plain {
 			want = 4
@@ -232,6 +323,18 @@ func routable(r *rapid.T, w, again naming.World, key Key, clusterOf func(naming.
 			r.Fatalf("%v has the domains %q, and nobody is told", st.Service.Key, has)
 		}
 	}
+}
+
+// reachable reports whether a host leads to the cluster of its service, which
+// its clients may see.
+func reachable(w naming.World, namespace, host, cluster string, clusterOf func(naming.ServiceKey) string) bool {
+	for st := range w.Services("") {
+		if clusterOf(st.Service.Key) == host {
+			to := naming.Resolve(w, st.Service.Key)
+			return to != nil && clusterOf(to.Service.Key) == cluster && visible(w, st.Service, namespace)
+		}
+	}
+	return false
 }
 
 // standsFor reports whether a listener's name can mean a service.
@@ -265,76 +368,91 @@ func FuzzNames(f *testing.F) {
 }
 
 // TestAffectedIsEverything: what differs between two worlds is what the change
-// is said to affect.
+// is said to affect; and so is who sees it.
 func TestAffectedIsEverything(t *testing.T) {
 	rapid.Check(t, func(r *rapid.T) {
 		d := anyWorld(r)
 		victim := rapid.SampledFrom(d.services).Draw(r, "victim").Key
-		var rest drawn
-		membership := false
-		switch rapid.SampledFrom([]string{"deleted", "settings", "instance", "all instances"}).Draw(r, "change") {
+		rest := d.clone()
+		changed := map[naming.ServiceKey]bool{}
+		ofVictim := func(i naming.Instance) bool { return i.Service == victim }
+		switch rapid.SampledFrom([]string{"deleted", "itself", "namespace", "instance", "all instances"}).Draw(r, "change") {
 		case "deleted":
-			membership = true
-			for _, s := range d.services {
-				if s.Key != victim {
-					rest.services = append(rest.services, s)
-				}
-			}
-			rest.instances = slices.DeleteFunc(slices.Clone(d.instances), func(i naming.Instance) bool { return i.Service == victim })
-		case "settings":
-			membership = true
-			rest = drawn{slices.Clone(d.services), d.instances}
-			for n := range rest.services {
-				if rest.services[n].Key == victim {
-					rest.services[n].Metadata = naming.NewMetadata(anySettings(r))
+			changed[victim] = true
+			rest.services = slices.DeleteFunc(rest.services, func(s naming.Service) bool { return s.Key == victim })
+			rest.instances = slices.DeleteFunc(rest.instances, ofVictim)
+		case "itself":
+			changed[victim] = true
+			at := slices.IndexFunc(rest.services, func(s naming.Service) bool { return s.Key == victim })
+			rest.services[at] = anyService(r, victim, rest.services[at].IsAlias(), []naming.ServiceKey{victim, d.services[0].Key})
+		case "namespace":
+			rest.namespaces = slices.DeleteFunc(rest.namespaces, func(n naming.Namespace) bool { return n.Name == victim.Namespace })
+			rest.namespaces = append(rest.namespaces, naming.Namespace{Name: victim.Namespace, ServiceExportTo: anyExports(r)})
+			for _, s := range d.services { // so says the registry
+				if s.Key.Namespace == victim.Namespace {
+					changed[s.Key] = true
 				}
 			}
 		case "instance":
-			rest = drawn{d.services, slices.Clone(d.instances)}
-			if at := slices.IndexFunc(rest.instances, func(i naming.Instance) bool { return i.Service == victim }); at >= 0 {
+			changed[victim] = false
+			if at := slices.IndexFunc(rest.instances, ofVictim); at >= 0 {
 				rest.instances[at] = anyInstance(r, 99, victim)
 			}
 		case "all instances":
-			rest = drawn{d.services, slices.DeleteFunc(slices.Clone(d.instances), func(i naming.Instance) bool { return i.Service == victim })}
+			changed[victim] = false
+			rest.instances = slices.DeleteFunc(rest.instances, ofVictim)
 		}
 		before, after := d.world(r), rest.world(r)
-		affected := map[Ref]bool{}
-		for _, ref := range Affected(victim, membership) {
-			affected[ref] = true
+		affected, named := map[Ref]bool{}, map[naming.ServiceKey]bool{}
+		for key, membership := range WithAliases(after, changed) {
+			named[key] = membership
+			for _, ref := range Affected(key, membership) {
+				affected[ref] = true
+			}
 		}
 		for _, key := range everyKey(before) {
-			a, _, _ := Build(before, key)
-			b, _, _ := Build(after, key)
-			differs := (a == nil) != (b == nil) || a != nil && a.Version != b.Version
-			told := affected[Ref{key.Type, key.Name}] || membership && key.Type == Listener && standsFor(key.Name, victim)
+			was, is := key.Form(before), key.Form(after)
+			a, _, _ := Build(before, was)
+			b, _, _ := Build(after, is)
+			differs := was != is || (a == nil) != (b == nil) || a != nil && a.Version != b.Version
+			told := affected[Ref{key.Type, key.Name}]
+			for service, membership := range named {
+				told = told || membership && key.Type == Listener && standsFor(key.Name, service)
+			}
 			if differs && !told {
-				r.Fatalf("%s %q changed with %v, and nobody is told", key.Type, key.Name, victim)
+				r.Fatalf("%s %q changed with %v, and nobody is told", key.Type, key.Name, changed)
 			}
 		}
 	})
 }
 
+// everyKey lists what clients of all kinds and namespaces can ask for.
 func everyKey(w naming.World) []Key {
-	envoy := Scope{Namespace: "a", EgressAddress: "127.0.0.1", EgressPort: 1}
-	out := []Key{{Listener, envoy.For(Listener), EgressListener}, {Route, envoy.For(Route), EgressRoutes}}
-	for st := range w.Services("") {
-		name, k := ClusterName(st.Service.Key), st.Service.Key
-		for _, s := range []Scope{{Client: Envoy}, {Client: GRPC}} {
-			out = append(out, Key{Cluster, s, name}, Key{Endpoints, s, name})
-			s.Location = naming.Location{Region: "c", Zone: "c", Campus: "c"}
-			out = append(out, Key{Endpoints, s, name})
-		}
-		sidecar := Scope{
-			Kind: Sidecar, Namespace: k.Namespace, Service: k.Name,
-			EgressAddress: "0.0.0.0", EgressPort: OutboundPort, IngressAddress: "0.0.0.0", IngressPort: InboundPort,
-		}
-		for _, ref := range Affected(k, true) {
-			for _, s := range []Scope{sidecar, {Kind: Gateway, Namespace: "a", EgressAddress: "0.0.0.0", EgressPort: OutboundPort}} {
-				out = append(out, Key{ref.Type, s.Of(ref.Type, ref.Name), ref.Name})
+	var out []Key
+	for _, ns := range viewers {
+		envoy := Scope{Namespace: ns, EgressAddress: "127.0.0.1", EgressPort: 1}
+		out = append(out, Key{Listener, envoy.For(Listener), EgressListener}, Key{Route, envoy.For(Route), EgressRoutes})
+		for st := range w.Services("") {
+			name, k := ClusterName(st.Service.Key), st.Service.Key
+			for _, s := range []Scope{{Client: Envoy, Namespace: ns}, {Client: GRPC, Namespace: ns}} {
+				out = append(out, Key{Cluster, s.For(Cluster), name}, Key{Endpoints, s.For(Endpoints), name})
+				s.Location = naming.Location{Region: "c", Zone: "c", Campus: "c"}
+				s.Draining = s.Client == Envoy
+				out = append(out, Key{Endpoints, s.For(Endpoints), name})
 			}
-		}
-		for _, target := range []string{name, k.String(), k.Name + "." + k.Namespace} {
-			out = append(out, Key{Listener, Scope{Client: GRPC}, target}, Key{Listener, Scope{Client: GRPC}, target + ":80"})
+			sidecar := Scope{
+				Kind: Sidecar, Namespace: k.Namespace, Service: k.Name,
+				EgressAddress: "0.0.0.0", EgressPort: OutboundPort, IngressAddress: "0.0.0.0", IngressPort: InboundPort,
+			}
+			for _, ref := range Affected(k, true) {
+				for _, s := range []Scope{sidecar, {Kind: Gateway, Namespace: ns, EgressAddress: "0.0.0.0", EgressPort: OutboundPort}} {
+					out = append(out, Key{ref.Type, s.Of(ref.Type, ref.Name), ref.Name})
+				}
+			}
+			for _, target := range []string{name, k.String(), k.Name + "." + k.Namespace} {
+				s := Scope{Client: GRPC, Namespace: ns}
+				out = append(out, Key{Listener, s, target}, Key{Listener, s, target + ":80"})
+			}
 		}
 	}
 	return out
