@@ -18,13 +18,14 @@
 //   - Clusters, endpoints, listeners, routes, in this order; what is gone in
 //     the reverse order after that. A type waits for another for at most 5 s.
 //   - After a cluster come its endpoints, changed or not, if the stream
-//     subscribes to them, without waiting for the answer.
+//     subscribes to them, without waiting for the answer. Who comes back and
+//     asks for endpoints before clusters warms one, and gets all of them.
 //   - A name that does not exist is answered, not passed over in silence:
 //     removed_resources in delta, resource_errors in both.
 //   - What was refused is not sent again as it was. Resources that were
 //     refused together are tried one by one; the guilty one waits for a newer
 //     version, and meanwhile the accepted one stays in force.
 //   - Names longer than 1,024 bytes end the stream with INVALID_ARGUMENT, more
-//     than 100,000 names of one type with RESOURCE_EXHAUSTED. A client that
+//     than 100,000 names or 8 MiB of one type with RESOURCE_EXHAUSTED. A client that
 //     does not read for Deps.SendTimeout is cut off with DEADLINE_EXCEEDED.
 package ads
