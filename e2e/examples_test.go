@@ -54,7 +54,7 @@ func TestEveryExampleIsRun(t *testing.T) {
 			folders = append(folders, e.Name())
 		}
 	}
-	for _, e := range slices.Concat(envoyExamples(), grpcExamples()) {
+	for _, e := range slices.Concat(envoyExamples(), grpcExamples(), settingExamples()) {
 		run = append(run, e.folder)
 	}
 	if slices.Sort(run); !slices.Equal(folders, run) {
@@ -81,15 +81,17 @@ func TestExamplesGRPC(t *testing.T) {
 }
 
 // shop starts an application as the READMEs do.
-func shop(t *testing.T, s *harness.Server, line string) {
+func shop(t *testing.T, s *harness.Server, line string) *harness.Child {
 	t.Helper()
 	bin, err := harness.Binary("drivers/polarisgo", ".")
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := harness.StartChild(t, []string{"HOME=" + t.TempDir()}, bin, s.Polaris).Do(line, nil); err != nil {
+	c := harness.StartChild(t, []string{"HOME=" + t.TempDir()}, bin, s.Polaris)
+	if err := c.Do(line, nil); err != nil {
 		t.Fatal(err)
 	}
+	return c
 }
 
 // exampleFile reads a file of an example.
@@ -189,15 +191,21 @@ func shows(t *testing.T, folder string, lines func() []string) {
 func shopViaEnvoy(t *testing.T, folder string, s *harness.Server) *harness.Envoy {
 	t.Helper()
 	e := exampleEnvoy(t, folder, s)
+	answers(t, folder, e)
+	return e
+}
+
+// answers compares six answers with those expected.
+func answers(t *testing.T, folder string, e *harness.Envoy, set ...func(*http.Request)) {
+	t.Helper()
 	shows(t, folder, func() []string {
 		var lines []string
-		c := e.Get("shop", 6)
+		c := e.Get("shop", 6, set...)
 		for name, n := range c.By {
 			lines = append(lines, slices.Repeat([]string{name}, n)...)
 		}
 		return append(lines, slices.Repeat([]string{c.Last}, c.Errors)...)
 	})
-	return e
 }
 
 // gateway asks for public hosts, as curl --connect-to does.

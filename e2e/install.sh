@@ -14,6 +14,7 @@ command -v iptables >/dev/null || packages+=(iptables) # leads connections to si
 command -v javac >/dev/null || packages+=(jdk)
 command -v mvn >/dev/null || packages+=(maven)
 command -v node >/dev/null || packages+=(nodejs)
+command -v openssl >/dev/null || packages+=(openssl)
 command -v npm >/dev/null || packages+=(npm)
 command -v mariadbd >/dev/null || packages+=(mariadb-server)
 if ((${#packages[@]})); then

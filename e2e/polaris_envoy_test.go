@@ -8,6 +8,8 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/polarismesh/specification/source/go/api/v1/service_manage"
+
 	"polestar/e2e/harness"
 )
 
@@ -245,4 +247,92 @@ func TestPolarisGateway(t *testing.T) {
 			}
 		})
 	}
+}
+
+// TestPolarisSidecarSpeaksMutualTLS calls an application through its own
+// sidecar, twice: out by mutual TLS, and in again.
+func TestPolarisSidecarSpeaksMutualTLS(t *testing.T) {
+	if !harness.Alone(t) {
+		return
+	}
+	for _, mode := range []string{"permissive", "strict"} {
+		t.Run(mode, func(t *testing.T) {
+			secrets := filepath.Join(t.TempDir(), "sds.sock")
+			harness.StartSecrets(t, secrets)
+			config := strings.NewReplacer(
+				`"polarismesh.cn/tls-mode": "none"`, `"polarismesh.cn/tls-mode": "`+mode+`", "sidecar.polarismesh.cn/bindPorts": "8080"`,
+				"/tmp/polaris-sidecar/mtls/sds.sock", secrets,
+			).Replace(exampleFile(t, "polaris-sidecar", "envoy.yaml"))
+			s := polarisServer(t)
+			r := harness.Connect(t, s.Polaris)
+			app, plain := harness.StartBackendAt(t, "app", "127.0.0.1:8080"), harness.StartBackend(t, "plain")
+			speaks := func(i *service_manage.Instance) { i.Metadata = map[string]string{"polarismesh.cn/tls-mode": mode} }
+			for _, i := range []*service_manage.Instance{harness.Instance("web", polarisInbound, speaks), harness.Instance("plain", plain.Addr)} {
+				if err := r.Put(i); err != nil {
+					t.Fatal(err)
+				}
+			}
+			e := polarisEnvoy(t, config)
+			onlyFrom(t, at(polarisOutbound, "web"), app.Name)
+			if n, err := e.Stat("listener.0.0.0.0_15006.ssl.handshake"); err != nil || n == 0 {
+				t.Errorf("%d handshakes on the inbound side (%v): the call went in the clear", n, err)
+			}
+			switch mode {
+			case "permissive":
+				onlyFrom(t, at(polarisOutbound, "plain"), plain.Name)
+				onlyFrom(t, at(polarisInbound, "web"), app.Name)
+			case "strict":
+				for name, c := range map[string]harness.Counts{
+					"out to an application without TLS": harness.Get(polarisOutbound, "plain", 1), "in without TLS": harness.Get(polarisInbound, "web", 1),
+				} {
+					if c.Errors != 1 {
+						t.Errorf("%s: %v was reached in the clear", name, c.By)
+					}
+				}
+			}
+		})
+	}
+}
+
+// TestPolarisSidecarOnDemand: a sidecar without cds_config gets each cluster
+// with the first request for it, and no other.
+func TestPolarisSidecarOnDemand(t *testing.T) {
+	if !harness.Alone(t) {
+		return
+	}
+	config := exampleFile(t, "polaris-sidecar", "envoy.yaml")
+	for _, change := range [][2]string{
+		{"  cds_config:\n    ads: {}\n    resource_api_version: V3\n", ""},
+		{`"app": "web"`, `"app": "web", "sidecar.polarismesh.cn/openOnDemand": "true"`},
+	} {
+		if !strings.Contains(config, change[0]) {
+			t.Fatalf("%q is not in the example", change[0])
+		}
+		config = strings.Replace(config, change[0], change[1], 1)
+	}
+	s := polarisServer(t)
+	r := harness.Connect(t, s.Polaris)
+	a, b := harness.StartBackend(t, "a"), harness.StartBackend(t, "b")
+	for service, addr := range map[string]string{"cart": a.Addr, "pay": b.Addr, "web": b.Addr} {
+		if err := r.Put(harness.Instance(service, addr)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	e := polarisEnvoy(t, config)
+	if c := harness.Get(polarisOutbound, "cart", 1); c.By["a"] != 1 {
+		t.Errorf("the first request: %+v", c)
+	}
+	onlyFrom(t, at(polarisInbound, "web"), "b")
+	held, err := e.Stats(`^cluster\.(OUTBOUND|INBOUND).*\.membership_total$`)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := map[string]uint64{"cluster.OUTBOUND|default|cart.membership_total": 1, "cluster.INBOUND|default|web.membership_total": 1}
+	if !maps.Equal(held, want) {
+		t.Errorf("Envoy holds %v, want %v", held, want)
+	}
+	if err := r.Put(harness.Instance("cart", b.Addr)); err != nil {
+		t.Fatal(err)
+	}
+	onlyFrom(t, at(polarisOutbound, "cart"), "a", "b")
 }

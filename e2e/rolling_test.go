@@ -3,24 +3,32 @@ package e2e
 import (
 	"context"
 	"fmt"
-	"slices"
+	"strings"
 	"testing"
 
 	"polestar/e2e/harness"
 )
 
-// rolling restarts one backend after the other as an operator would: isolate,
-// wait until every client has it and sends nothing more, deregister, restart,
-// register.
+// rolling restarts one backend after the other as docs/operating.md says:
+// isolate, wait until every client has it, restart, release. The backend itself
+// deregisters and registers; the isolation waits for it.
 func (x *changes) rolling(t *testing.T) {
-	for _, step := range []struct{ goes, stays *harness.Backend }{{x.a, x.b}, {x.b, x.a}} {
-		b := step.goes
-		x.put(t, b, harness.Isolated(true))
-		revision, err := x.server.Revision("cart", b.Addr)
+	command := func(args ...string) string {
+		t.Helper()
+		out, err := harness.Run(append(args, "--server", x.server.HTTP)...)
 		if err != nil {
 			t.Fatal(err)
 		}
-		acknowledged(t, x.server, len(x.fleet), revision)
+		return string(out)
+	}
+	for _, step := range []struct{ goes, stays *harness.Backend }{{x.a, x.b}, {x.b, x.a}} {
+		b := step.goes
+		host, port := harness.HostPort(b.Addr)
+		isolate := []string{"isolate", "--service", "default/cart", "--host", host, "--port", fmt.Sprint(port)}
+		command(append(isolate, "--reason", "a new version")...)
+		if said, want := command("wait", "--service", "cart"), fmt.Sprintf("all %d clients", len(x.fleet)); !strings.Contains(said, want) {
+			t.Errorf("polestar wait says %q, and not that %s have it", said, want)
+		}
 		x.fleet.onlyFrom(t, step.stays.Name)
 		x.remove(t, b)
 		ctx, cancel := context.WithTimeout(t.Context(), soon)
@@ -31,29 +39,10 @@ func (x *changes) rolling(t *testing.T) {
 		if err := b.Start(); err != nil {
 			t.Fatal(err)
 		}
-		x.put(t, b, harness.Isolated(false))
+		x.put(t, b)
+		command("wait", "--service", "cart")
+		x.fleet.onlyFrom(t, step.stays.Name)
+		command(append(isolate, "--off")...)
 		x.fleet.onlyFrom(t, "a", "b")
 	}
-}
-
-// acknowledged waits until so many clients have taken the endpoints of a
-// revision.
-func acknowledged(t *testing.T, s *harness.Server, clients int, revision uint64) {
-	t.Helper()
-	harness.Wait(t, soon, func() error {
-		all, err := s.Clients()
-		if err != nil {
-			return err
-		}
-		have := 0
-		for _, c := range all {
-			if i := slices.IndexFunc(c.Types, func(typ harness.ClientType) bool { return typ.Type == "eds" }); i >= 0 && c.Types[i].Acked >= revision {
-				have++
-			}
-		}
-		if have != clients {
-			return fmt.Errorf("%d of %d clients have acknowledged the endpoints of revision %d: %+v", have, clients, revision, all)
-		}
-		return nil
-	})
 }

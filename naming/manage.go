@@ -57,7 +57,7 @@ type PutService struct {
 // PutAlias creates or changes another name of a service.
 type PutAlias struct {
 	Key        ServiceKey
-	For        ServiceKey
+	For        ServiceKey // zero when updating: stays
 	Mode       Mode
 	Comment    *string
 	Owner      *string
@@ -92,7 +92,11 @@ func (w *PutService) Needs() Needs {
 
 // Needs implements [Write].
 func (w *PutAlias) Needs() Needs {
-	return Needs{Namespaces: []string{w.Key.Namespace}, Services: []ServiceKey{w.Key, w.For}}
+	out := Needs{Namespaces: []string{w.Key.Namespace}, Services: []ServiceKey{w.Key}}
+	if w.For != (ServiceKey{}) {
+		out.Services = append(out.Services, w.For)
+	}
+	return out
 }
 
 // Needs implements [Write].
@@ -239,14 +243,16 @@ func (w *PutService) decide(v *overlay) (Result, error) {
 }
 
 func (w *PutAlias) decide(v *overlay) (Result, error) {
-	target, err := v.service(w.For)
-	switch {
-	case err != nil:
-		return Result{}, err
-	case target == nil:
-		return refuse(Errorf(NotFound, FieldService, "service %q does not exist", w.For)), nil
-	case target.IsAlias():
-		return refuse(Errorf(Conflict, FieldAliasOfAlias, "service %q is an alias itself", w.For)), nil
+	if w.For != (ServiceKey{}) {
+		target, err := v.service(w.For)
+		switch {
+		case err != nil:
+			return Result{}, err
+		case target == nil:
+			return refuse(Errorf(NotFound, FieldService, "service %q does not exist", w.For)), nil
+		case target.IsAlias():
+			return refuse(Errorf(Conflict, FieldAliasOfAlias, "service %q is an alias itself", w.For)), nil
+		}
 	}
 	c := Change{Actor: w.Actor, Cause: CauseOperator, Reason: w.Reason}
 	before, after, r, err := v.prepare(w.Key, w.Mode, w.If, w.AutoCreate, c)
@@ -258,8 +264,10 @@ func (w *PutAlias) decide(v *overlay) (Result, error) {
 	}
 	put(&after.Comment, w.Comment)
 	put(&after.Owner, w.Owner)
-	after.AliasFor = w.For
-	if before == nil || before.AliasFor == w.For {
+	if w.For != (ServiceKey{}) {
+		after.AliasFor = w.For
+	}
+	if before == nil || before.AliasFor == after.AliasFor {
 		return v.putService(before, after, c), nil
 	}
 	// An object never changes what it counts for: the old alias goes.

@@ -146,8 +146,10 @@ func (r *Registrar) PutAlias(ctx context.Context, w PutAlias) (Result, error) {
 	if err := checkServiceKey(w.Key); err != nil {
 		return Result{}, err
 	}
-	if err := checkServiceKey(w.For); err != nil {
-		return Result{}, err
+	if w.For != (ServiceKey{}) || w.Mode != Update {
+		if err := checkServiceKey(w.For); err != nil {
+			return Result{}, err
+		}
 	}
 	if err := checkTexts(w.Reason, w.Comment, w.Owner); err != nil {
 		return Result{}, err

@@ -40,6 +40,8 @@ type Deps struct {
 	World   Snapshots
 	Beats   Beats
 	Locator Locator // nil: nobody's location is known
+	// Fresh makes what other servers committed visible; nil on a server alone.
+	Fresh func(ctx context.Context)
 }
 
 // Registrar holds the use cases behind the doors. It has no state of its own.
@@ -165,12 +167,16 @@ func (r *Registrar) Deregister(ctx context.Context, ref Ref, actor Actor) (Resul
 
 // Heartbeat renews an instance's lease. Errors: NotFound for an unknown
 // instance, NoHealthCheck for one that registered without a TTL.
-func (r *Registrar) Heartbeat(_ context.Context, ref Ref) (*Instance, error) {
+func (r *Registrar) Heartbeat(ctx context.Context, ref Ref) (*Instance, error) {
 	id, err := ref.resolve()
 	if err != nil {
 		return nil, err
 	}
 	i := r.World.World().Instance(id)
+	if i == nil && r.Fresh != nil {
+		r.Fresh(ctx) // another server may have registered it a moment ago
+		i = r.World.World().Instance(id)
+	}
 	if i == nil || ref.Service != (ServiceKey{}) && i.Service != ref.Service {
 		return nil, Errorf(NotFound, "instance", "instance %q is not registered", id)
 	}

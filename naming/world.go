@@ -69,6 +69,9 @@ type World interface {
 	Clients() iter.Seq[*Client]
 	// Named walks the services of one name in all namespaces, in their order.
 	Named(name string) iter.Seq[*ServiceState]
+	// ExportedTo walks the services of other namespaces that export to this one,
+	// by its name or "*" (see [ExportsTo]), in order of their key.
+	ExportedTo(namespace string) iter.Seq[*ServiceState]
 	// AliasesOf walks the aliases of a service in order of their key.
 	AliasesOf(key ServiceKey) iter.Seq[*Service]
 	// Contract finds a contract by its service and id, nil when there is none.
@@ -88,6 +91,24 @@ func Resolve(w World, key ServiceKey) *ServiceState {
 		return w.Service(st.Service.AliasFor)
 	}
 	return st
+}
+
+// Exported returns the services of a name that other namespaces export to that
+// of key, in order of their namespace; of an alias its source. Each is there
+// once, under whatever names it is exported.
+func Exported(w World, key ServiceKey) []*ServiceState {
+	var out []*ServiceState
+	for st := range w.Named(key.Name) {
+		if st.Service.Key == key {
+			continue
+		}
+		named, _ := ExportsTo(w, st.Service, key.Namespace)
+		source := Resolve(w, st.Service.Key)
+		if named && source != nil && !slices.Contains(out, source) {
+			out = append(out, source)
+		}
+	}
+	return out
 }
 
 // ExportList is the ExportTo that is in force for a service: its own, or that

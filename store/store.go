@@ -45,6 +45,16 @@ type Feed interface {
 	Oldest(ctx context.Context) (naming.Revision, error)
 }
 
+// Members keeps the servers of a cluster; only backends that several servers
+// can share have it.
+type Members interface {
+	// Announce writes the row of a member, counting its beat up, and returns the
+	// rows of all, sorted by id.
+	Announce(ctx context.Context, m naming.Member) ([]naming.Member, error)
+	// Remove removes the row of a member unless its beat is another one by now.
+	Remove(ctx context.Context, m naming.Member) error
+}
+
 // Store is a whole backend.
 type Store interface {
 	Writer

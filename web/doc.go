@@ -1,4 +1,5 @@
 // Package web is door 3, HTTP: health, readiness, metrics, profiles, and an
-// admin API (JSON, read only for now) that shows naming and xDS at once. It
-// decides nothing. Handlers run on net/http's goroutines.
+// admin API (JSON) that shows naming and xDS at once and hands what an operator
+// changes to naming's use cases. It decides nothing. Handlers run on net/http's
+// goroutines.
 package web

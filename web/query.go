@@ -2,6 +2,7 @@ package web
 
 import (
 	"fmt"
+	"net/http"
 	"net/url"
 	"slices"
 	"strconv"
@@ -20,22 +21,31 @@ const (
 
 // query is what a list may be asked for.
 type query struct {
-	limit, offset      int
-	namespace, service string // empty: all
+	limit, offset int
+	text          map[string]string // the other parameters; empty ones are not there
 }
 
-// badParameter tells which part of a query is wrong, and its bound.
-type badParameter struct{ parameter, detail string }
+// key is the service that the query names; parts may be empty.
+func (q query) key() naming.ServiceKey {
+	return naming.ServiceKey{Namespace: q.text["namespace"], Name: q.text["service"]}
+}
 
-// parse reads limit, offset and those of the filters that a list takes. What
-// it does not take is an error: a misspelt filter would show everything.
-func parse(raw string, filters []string) (query, *badParameter) {
-	q := query{limit: defaultPage}
-	values, err := url.ParseQuery(raw)
+// textBounds are in characters; a parameter that is not here may have 128.
+var textBounds = map[string]int{
+	"namespace": naming.MaxNamespace, "service": naming.MaxService, "reason": naming.MaxReason,
+}
+
+// paging are the parameters that every list takes.
+func paging(filters ...string) []string { return append([]string{"limit", "offset"}, filters...) }
+
+// parse reads the known parameters. What a route does not take is an error: a
+// misspelt filter would show everything.
+func parse(r *http.Request, known ...string) (query, *refusal) {
+	q := query{limit: defaultPage, text: map[string]string{}}
+	values, err := url.ParseQuery(r.URL.RawQuery)
 	if err != nil {
-		return q, &badParameter{"query", "query: " + err.Error()}
+		return q, bad("query", "query: "+err.Error())
 	}
-	known := append([]string{"limit", "offset"}, filters...)
 	names := make([]string, 0, len(values))
 	for name := range values {
 		names = append(names, name)
@@ -44,12 +54,12 @@ func parse(raw string, filters []string) (query, *badParameter) {
 	for _, name := range names {
 		switch v := values[name]; {
 		case !slices.Contains(known, name):
-			return q, &badParameter{name, fmt.Sprintf("%.32q: unknown parameter; known here: %s", name, strings.Join(known, ", "))}
+			return q, bad(name, fmt.Sprintf("%.32q: unknown parameter; known here: %s", name, strings.Join(known, ", ")))
 		case len(v) > 1:
-			return q, &badParameter{name, name + ": given more than once"}
+			return q, bad(name, name+": given more than once")
 		case v[0] != "":
-			if bad := q.set(name, v[0]); bad != "" {
-				return q, &badParameter{name, name + ": " + bad}
+			if wrong := q.set(name, v[0]); wrong != "" {
+				return q, bad(name, name+": "+wrong)
 			}
 		}
 	}
@@ -63,11 +73,16 @@ func (q *query) set(name, value string) string {
 		return number(value, maxPage, &q.limit)
 	case "offset":
 		return number(value, maxOffset, &q.offset)
-	case "namespace":
-		return text(value, naming.MaxNamespace, &q.namespace)
-	default:
-		return text(value, naming.MaxService, &q.service)
 	}
+	most := textBounds[name]
+	if most == 0 {
+		most = 128
+	}
+	if n := utf8.RuneCountInString(value); n > most {
+		return fmt.Sprintf("%d characters are more than %d", n, most)
+	}
+	q.text[name] = value
+	return ""
 }
 
 func number(value string, most int, into *int) string {
@@ -76,13 +91,5 @@ func number(value string, most int, into *int) string {
 		return fmt.Sprintf("%.32q is not a number between 0 and %d", value, most)
 	}
 	*into = n
-	return ""
-}
-
-func text(value string, most int, into *string) string {
-	if n := utf8.RuneCountInString(value); n > most {
-		return fmt.Sprintf("%d characters are more than %d", n, most)
-	}
-	*into = value
 	return ""
 }

@@ -1,6 +1,7 @@
 package web
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -8,6 +9,7 @@ import (
 	"net"
 	"net/http"
 	"net/http/pprof"
+	"strings"
 	"syscall"
 	"time"
 
@@ -18,6 +20,7 @@ import (
 	"go.uber.org/zap"
 
 	"polestar/naming"
+	"polestar/xds/receipt"
 )
 
 // Check is one condition of readiness.
@@ -29,13 +32,19 @@ type Check struct {
 
 // Deps are what the door shows.
 type Deps struct {
-	World   func() naming.World
+	World func() naming.World
+	// Loaded reports whether World has all that is stored; before, nothing of it
+	// is shown or changed.
+	Loaded  func() bool
+	Admin   Admin
 	Checks  func() []Check
 	Clients func() []Client
 	// Problems lists what was left out of the xDS resources that are watched.
 	Problems func() []Problem
-	Metrics  prometheus.Gatherer
-	Log      *zap.Logger
+	// Receipt waits until every xDS client that a revision concerns has it.
+	Receipt func(context.Context, receipt.Request) (receipt.Receipt, error)
+	Metrics prometheus.Gatherer
+	Log     *zap.Logger
 }
 
 // Server is the HTTP door.
@@ -46,6 +55,9 @@ type Server struct {
 	listener net.Listener
 }
 
+// writeTimeout bounds an answer; a CPU profile takes 30 s by default.
+const writeTimeout = 90 * time.Second
+
 // New makes the door at addr, host:port.
 func New(addr string, d Deps) *Server {
 	s := &Server{deps: d, addr: addr}
@@ -53,7 +65,7 @@ func New(addr string, d Deps) *Server {
 		Handler:           s.routes(),
 		ReadHeaderTimeout: 5 * time.Second,
 		ReadTimeout:       10 * time.Second,
-		WriteTimeout:      90 * time.Second, // a CPU profile takes 30 s by default
+		WriteTimeout:      writeTimeout,
 		IdleTimeout:       60 * time.Second,
 		MaxHeaderBytes:    64 << 10,
 		ErrorLog:          zap.NewStdLog(d.Log),
@@ -77,21 +89,62 @@ func (s *Server) routes() http.Handler {
 		r.HandleFunc("/*", pprof.Index)
 	})
 	r.Route("/api/v1", func(r chi.Router) {
-		r.Get("/namespaces", s.namespaces)
-		r.Get("/services", s.services)
-		r.Get("/instances", s.instances)
+		r.Use(guarded, s.loaded)
+		s.manage(r)
 		r.Get("/clients", s.clients)
 		r.Get("/clients/{id}", s.client)
 		r.Get("/problems", s.problems)
+		r.Get("/receipts", s.receipts)
 	})
 	r.NotFound(func(w http.ResponseWriter, req *http.Request) {
 		problem(w, http.StatusNotFound, "", "there is nothing at "+req.URL.Path)
 	})
 	r.MethodNotAllowed(func(w http.ResponseWriter, req *http.Request) {
-		w.Header().Set("Allow", "GET, HEAD") // all routes that refuse a method take these
+		w.Header().Set("Allow", strings.Join(allowed(r, req), ", "))
 		problem(w, http.StatusMethodNotAllowed, "", req.Method+" is not allowed at "+req.URL.Path)
 	})
 	return r
+}
+
+// manage are the routes to what is registered.
+func (s *Server) manage(r chi.Router) {
+	item := func(path string, get, put, del http.HandlerFunc) {
+		r.Get(path, get)
+		r.Put(path, put)
+		r.Patch(path, put)
+		r.Delete(path, del)
+	}
+	r.Get("/namespaces", s.namespaces)
+	r.Post("/namespaces", s.putNamespace)
+	item("/namespaces/{namespace}", s.namespace, s.putNamespace, s.deleteNamespace)
+	r.Get("/services", s.services)
+	r.Post("/services", s.putService)
+	item("/services/{namespace}/{name}", s.service, s.putService, s.deleteService)
+	r.Get("/aliases", s.aliases)
+	r.Post("/aliases", s.putAlias)
+	item("/aliases/{namespace}/{name}", s.alias, s.putAlias, s.deleteAlias)
+	r.Get("/instances", s.instances)
+	r.Patch("/instances", s.patchInstances)
+	r.Get("/instances/{id}", s.instance)
+	r.Patch("/instances/{id}", s.patchInstance)
+	r.Delete("/instances/{id}", s.deleteInstance)
+	r.Get("/overrides", s.overrides)
+	r.Delete("/overrides/{id}", s.deleteOverride)
+}
+
+// allowed lists the methods that a path takes.
+func allowed(routes chi.Routes, r *http.Request) (out []string) {
+	path := cmp.Or(r.URL.RawPath, r.URL.Path)
+	for _, method := range []string{http.MethodGet, http.MethodHead, http.MethodPost, http.MethodPut, http.MethodPatch, http.MethodDelete} {
+		asked := method
+		if method == http.MethodHead { // answered as GET
+			asked = http.MethodGet
+		}
+		if routes.Match(chi.NewRouteContext(), asked, path) {
+			out = append(out, method)
+		}
+	}
+	return out
 }
 
 // maxScrapes bounds the readings of /metrics at one time; more get 503.
@@ -178,16 +231,4 @@ func answer(w http.ResponseWriter, status int, body any) {
 	enc := json.NewEncoder(w)
 	enc.SetIndent("", "  ")
 	_ = enc.Encode(body) // the client is gone when this fails
-}
-
-// problem answers an error in the form of RFC 9457; parameter is the part of
-// the request that is wrong, empty when it is none.
-func problem(w http.ResponseWriter, status int, parameter, detail string) {
-	body := map[string]any{"status": status, "title": http.StatusText(status), "detail": detail}
-	if parameter != "" {
-		body["parameter"] = parameter
-	}
-	w.Header().Set("Content-Type", "application/problem+json")
-	w.WriteHeader(status)
-	_ = json.NewEncoder(w).Encode(body)
 }

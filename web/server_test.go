@@ -1,6 +1,7 @@
 package web
 
 import (
+	"context"
 	"encoding/json"
 	"net/http"
 	"net/http/httptest"
@@ -15,25 +16,55 @@ import (
 
 	"polestar/naming"
 	"polestar/naming/registry"
+	"polestar/store"
+	"polestar/store/memory"
+	"polestar/xds/receipt"
 )
+
+// backend is a whole registry in memory behind the door: what is written is
+// shown at once.
+type backend struct {
+	*memory.Store
+	*registry.Registry
+}
+
+// Do implements naming.Writer.
+func (b backend) Do(ctx context.Context, w naming.Write) (naming.Result, error) {
+	commit, results, err := b.Store.Apply(ctx, []naming.Write{w})
+	if err != nil {
+		return naming.Result{}, err
+	}
+	return results[0], b.Registry.Apply(commit)
+}
+
+func newBackend(t *testing.T) backend {
+	t.Helper()
+	b := backend{memory.New(store.DefaultLogBounds()), registry.New()}
+	for _, w := range []naming.Write{
+		&naming.Register{AutoCreate: true, Instance: naming.Instance{
+			ID: "i1", Service: naming.ServiceKey{Namespace: "ns", Name: "svc"}, Host: "10.0.0.1", Port: 80, Weight: 7,
+		}},
+		&naming.PutService{Key: naming.ServiceKey{Namespace: "other", Name: "svc"}, AutoCreate: true},
+	} {
+		if res, err := b.Do(t.Context(), w); err != nil || res.Err != nil {
+			t.Fatal(err, res.Err)
+		}
+	}
+	return b
+}
 
 func door(t *testing.T, ready bool) *Server {
 	t.Helper()
-	r := registry.New()
-	i := &naming.Instance{ID: "i1", Service: naming.ServiceKey{Namespace: "ns", Name: "svc"}, Host: "10.0.0.1", Port: 80, Healthy: true, Weight: 7}
-	err := r.Apply(naming.Commit{Revision: 1, Changes: []naming.Change{
-		{After: &naming.Namespace{Name: "ns"}},
-		{After: &naming.Service{Key: i.Service}},
-		{After: i},
-		{After: &naming.Service{Key: naming.ServiceKey{Namespace: "other", Name: "svc"}}},
-	}})
-	if err != nil {
-		t.Fatal(err)
-	}
+	b := newBackend(t)
 	return New("127.0.0.1:0", Deps{
-		World: r.World, Checks: func() []Check { return []Check{{Name: "registry", Ready: ready}} },
+		World: b.World, Checks: func() []Check { return []Check{{Name: "registry", Ready: ready}} }, Loaded: func() bool { return true },
+		Admin:    naming.NewRegistrar(naming.Config{}, naming.Deps{Writer: b, World: b}),
 		Clients:  func() []Client { return []Client{{Stream: 7, Node: "envoy-1"}, {Stream: 9, Node: "envoy-2"}} },
-		Problems: func() []Problem { return []Problem{{Service: "ns/svc", Reason: "no address"}} }, Metrics: prometheus.NewRegistry(), Log: zap.NewNop(),
+		Problems: func() []Problem { return []Problem{{Service: "ns/svc", Reason: "no address"}} },
+		Receipt: func(context.Context, receipt.Request) (receipt.Receipt, error) {
+			return receipt.Receipt{Converged: true}, nil
+		},
+		Metrics: prometheus.NewRegistry(), Log: zap.NewNop(),
 	})
 }
 
@@ -105,7 +136,11 @@ func TestEveryRoute(t *testing.T) {
 		if method != http.MethodGet || strings.HasSuffix(route, "/profile") || strings.HasSuffix(route, "/trace") {
 			return nil
 		}
-		if w := get(s, strings.TrimSuffix(strings.Replace(route, "{id}", "7", 1), "*")); w.Code != http.StatusOK ||
+		if strings.HasPrefix(route, "/api/v1/aliases/{") {
+			return nil // there is none; its own test asks
+		}
+		path := strings.NewReplacer("clients/{id}", "clients/7", "{id}", "i1", "{namespace}", "ns", "{name}", "svc", "*", "").Replace(route)
+		if w := get(s, path); w.Code != http.StatusOK ||
 			w.Header().Get("Content-Security-Policy") == "" || w.Header().Get("X-Content-Type-Options") != "nosniff" {
 			t.Errorf("%s: %d %v", route, w.Code, w.Header())
 		}
@@ -118,11 +153,13 @@ func TestEveryRoute(t *testing.T) {
 
 func TestMethods(t *testing.T) {
 	s := door(t, true)
-	for _, path := range []string{"/healthz", "/readyz", "/api/v1/services"} {
+	for path, allow := range map[string]string{
+		"/healthz": "GET, HEAD", "/readyz": "GET, HEAD", "/api/v1/services": "GET, HEAD, POST", "/api/v1/instances": "GET, HEAD, PATCH",
+	} {
 		if w := ask(s, http.MethodHead, path); w.Code != http.StatusOK {
 			t.Errorf("HEAD %s: %d", path, w.Code)
 		}
-		if w := ask(s, http.MethodDelete, path); w.Code != http.StatusMethodNotAllowed || w.Header().Get("Allow") != "GET, HEAD" {
+		if w := ask(s, http.MethodDelete, path); w.Code != http.StatusMethodNotAllowed || w.Header().Get("Allow") != allow {
 			t.Errorf("DELETE %s: %d, Allow %q", path, w.Code, w.Header().Get("Allow"))
 		}
 	}

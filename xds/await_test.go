@@ -118,3 +118,31 @@ func TestAwaitEndsWithItsContext(t *testing.T) {
 		t.Errorf("%v, want the end of the context", err)
 	}
 }
+
+func TestTouchedKnowsTheNamesThatAreWatched(t *testing.T) {
+	w := running(t)
+	w.do(t, put("a", 1))
+	watcher := w.Cache().NewWatcher()
+	defer watcher.Close()
+	for _, name := range []string{"a.n:80", "a.n", "other.n:80"} {
+		watcher.Subscribe(resource.Key{Type: resource.Listener, Scope: resource.Scope{Client: resource.GRPC}, Name: name})
+	}
+	counts := map[resource.Ref]int{}
+	for _, ref := range w.Touched(naming.ServiceKey{Namespace: "n", Name: "a"}) {
+		counts[ref]++
+	}
+	for _, want := range []resource.Ref{
+		{Type: resource.Cluster, Name: "n/a"},
+		{Type: resource.Endpoints, Name: "n/a"},
+		{Type: resource.Listener, Name: "a.n"},
+		{Type: resource.Listener, Name: "a.n:80"},
+		{Type: resource.Route, Name: resource.EgressRoutes},
+	} {
+		if counts[want] != 1 {
+			t.Errorf("%v is listed %d times", want, counts[want])
+		}
+	}
+	if counts[resource.Ref{Type: resource.Listener, Name: "other.n:80"}] > 0 {
+		t.Error("the listener of another service is listed")
+	}
+}

@@ -186,6 +186,18 @@ func (p *Pipeline) refresh(changed map[naming.ServiceKey]bool) {
 	p.cache.Refresh(refs)
 }
 
+// Touched lists the resources that a change of a service can touch: under their
+// canonical names, and under those that somebody watches.
+func (p *Pipeline) Touched(key naming.ServiceKey) []resource.Ref {
+	refs := resource.Affected(key, true)
+	for _, r := range p.namedOtherwise(map[naming.ServiceKey]bool{key: true}) {
+		if !slices.Contains(refs, r) {
+			refs = append(refs, r)
+		}
+	}
+	return refs
+}
+
 // namedOtherwise lists the watched listeners that stand for a changed service
 // under a name that is not one of its canonical ones (a port at the end, dots
 // on both sides). It costs a look-up per listener that gRPC clients hold,

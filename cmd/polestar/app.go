@@ -4,7 +4,6 @@ import (
 	"context"
 	"net"
 	"sync/atomic"
-	"time"
 
 	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
 	"github.com/prometheus/client_golang/prometheus"
@@ -18,14 +17,17 @@ import (
 	"polestar/internal/grpcserver"
 	"polestar/internal/lifecycle"
 	"polestar/naming"
+	"polestar/naming/cluster"
+	"polestar/naming/follow"
 	"polestar/naming/health"
 	"polestar/naming/polaris"
 	"polestar/naming/registry"
-	"polestar/store/bolt"
 	"polestar/web"
 	"polestar/xds"
 	"polestar/xds/ads"
+	"polestar/xds/csds"
 	"polestar/xds/node"
+	"polestar/xds/receipt"
 )
 
 // app is every part of a server, built by hand in the order of the data flow.
@@ -36,13 +38,18 @@ type app struct {
 	loaded  atomic.Bool // the registry holds the whole stored world
 	ready   atomic.Bool // everything runs
 
-	store    *bolt.Store // nil before it is opened
+	store    late        // empty before it is opened
+	stale    atomic.Bool // the database was away at the start and still is
 	registry *registry.Registry
 	leases   *health.Leases
-	order    *order
+	follower *follow.Follower
+	cluster  *cluster.Cluster   // nil on a store of this server alone
+	peer     *grpcserver.Server // nil without peers
 	batch    *batch.Batcher[naming.Write, naming.Result]
 	pipeline *xds.Pipeline
 	ads      *ads.Server
+	csds     *csds.Server
+	receipts *receipt.Desk
 	polaris  *grpcserver.Server
 	xds      *grpcserver.Server
 	web      *web.Server
@@ -66,12 +73,19 @@ func newApp(cfg Config, log *zap.Logger) (*app, error) {
 	if a.leases, err = health.New(cfg.Lease, health.Deps{Flip: a.flip, Metrics: a.metrics, Log: log.Named("leases")}); err != nil {
 		return nil, err
 	}
-	a.order = &order{
-		registry: a.registry, track: a.track, patience: time.Second, log: log,
-		reload: func(ctx context.Context) error { return load(ctx, a.store, a.registry) },
+	a.follower, err = follow.New(cfg.Follow, follow.Deps{
+		Feed: &a.store, Registry: a.registry, Applied: a.applied, Loaded: a.moved, Metrics: a.metrics, Log: log.Named("follower"),
+	})
+	if err != nil {
+		return nil, err
+	}
+	if cfg.Store == backendMySQL {
+		if err = a.buildCluster(); err != nil {
+			return nil, err
+		}
 	}
 	a.batch, err = batch.New(cfg.Batch, batch.Deps[naming.Write, naming.Result]{
-		Commit: a.commit, Splittable: splittable, Parallel: bolt.Writers, Key: keyOf, Metrics: a.metrics, Log: log.Named("batch"),
+		Commit: a.commit, Splittable: splittable, Parallel: writers, Key: keyOf, Metrics: a.metrics, Log: log.Named("batch"),
 	})
 	if err != nil {
 		return nil, err
@@ -88,9 +102,9 @@ func newApp(cfg Config, log *zap.Logger) (*app, error) {
 // buildDoors makes the three doors.
 func (a *app) buildDoors() (err error) {
 	registrar := naming.NewRegistrar(naming.Config{AutoCreate: a.cfg.AutoCreate}, naming.Deps{
-		Writer: writer{a.batch}, World: a.registry, Beats: a.leases,
+		Writer: writer{a.batch}, World: a.registry, Beats: a.beats(), Fresh: a.fresh,
 	})
-	if a.polaris, err = grpcserver.New(a.cfg.Polaris, a.metrics, a.log); err != nil {
+	if a.polaris, err = grpcserver.New(a.cfg.Polaris, a.metrics, a.log, polaris.Options()...); err != nil {
 		return err
 	}
 	polaris.New(polaris.Deps{
@@ -110,9 +124,20 @@ func (a *app) buildDoors() (err error) {
 		return err
 	}
 	a.ads.Register(a.xds.GRPC())
+	a.csds = csds.New(a.ads)
+	a.csds.Register(a.xds.GRPC())
+	a.receipts, err = receipt.New(receipt.Deps{
+		Revision: a.pipeline.Revision, Await: a.pipeline.Await, Touched: a.pipeline.Touched, Streams: a.ads,
+		Ready: a.loaded.Load, Metrics: a.metrics,
+	})
+	if err != nil {
+		return err
+	}
+	a.receipts.Register(a.xds.GRPC())
 
 	a.web = web.New(a.cfg.HTTPAddr, web.Deps{
-		World: a.registry.World, Checks: a.checks, Clients: a.clients, Problems: a.problems, Metrics: a.metrics, Log: a.log.Named("web"),
+		World: a.registry.World, Loaded: a.loaded.Load, Admin: registrar, Checks: a.checks, Clients: a.clients,
+		Problems: a.problems, Receipt: a.receipts.Wait, Metrics: a.metrics, Log: a.log.Named("web"),
 	})
 	return nil
 }
@@ -125,36 +150,33 @@ func (a *app) parts() []lifecycle.Component {
 	serve := func(name string, s *grpcserver.Server) lifecycle.Component {
 		return lifecycle.Component{Name: name, Start: s.Listen, Run: s.Serve}
 	}
-	return []lifecycle.Component{
+	parts := []lifecycle.Component{
 		{Name: "http door", Start: a.web.Listen, Run: a.web.Serve},
 		{Name: "store", Start: a.open, Stop: func(context.Context) error { return a.store.Close() }},
 		{Name: "xds pipeline", Run: a.pipeline.Run},
 		{Name: "batch", Run: a.batch.Run},
 		serve("xds door", a.xds),
 		{Name: "xds streams", Run: a.ads.Run},
+		{Name: "xds status", Run: a.csds.Run},
+		{Name: "receipts", Run: a.receipts.Run},
 		serve("polaris door", a.polaris),
-		{Name: "leases", Run: a.leases.Run},
-		{Name: "readiness", Start: a.announce, Stop: func(context.Context) error { a.ready.Store(false); return nil }},
 	}
+	if a.cluster != nil {
+		parts = append(parts, a.clusterParts()...)
+	}
+	return append(parts,
+		lifecycle.Component{Name: "leases", Run: a.leases.Run},
+		lifecycle.Component{Name: "readiness", Start: a.announce, Stop: func(context.Context) error { a.ready.Store(false); return nil }},
+	)
 }
 
 // open opens the store and loads everything.
 func (a *app) open(ctx context.Context) error {
-	s, err := bolt.Open(bolt.Config{Dir: a.cfg.DataDir, Log: a.cfg.Log})
-	if err != nil {
+	if err := a.load(ctx); err != nil {
 		return err
 	}
-	if err := load(ctx, s, a.registry); err != nil {
-		_ = s.Close() // the load's error says more
-		return err
-	}
-	a.store = s
 	a.loaded.Store(true)
-	for st := range a.registry.World().Services("") {
-		for _, i := range st.Instances {
-			a.leases.TrackIn(i.ID, i.Service, i.TTL, i.Own().Healthy)
-		}
-	}
+	a.moved()
 	namespaces, services, instances, _ := a.registry.Snapshot().Counts()
 	a.log.Info("loaded", zap.Uint64("revision", uint64(a.registry.World().Revision())), zap.Int("namespaces", namespaces),
 		zap.Int("services", services), zap.Int("instances", instances))
@@ -179,5 +201,9 @@ func (a *app) checks() []web.Check {
 	if !c.Ready {
 		c.Text = "the server is starting or stopping"
 	}
-	return []web.Check{c}
+	checks := []web.Check{c}
+	if a.cluster != nil {
+		checks = append(checks, web.Check{Name: "database", Ready: true, Text: a.cutOff()}) // reads go on without it
+	}
+	return checks
 }

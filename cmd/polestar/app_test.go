@@ -10,11 +10,13 @@ import (
 	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
 	endpointv3 "github.com/envoyproxy/go-control-plane/envoy/config/endpoint/v3"
 	discoveryv3 "github.com/envoyproxy/go-control-plane/envoy/service/discovery/v3"
+	statusv3 "github.com/envoyproxy/go-control-plane/envoy/service/status/v3"
 	"github.com/polarismesh/specification/source/go/api/v1/service_manage"
 	"go.uber.org/goleak"
 	"go.uber.org/zap"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/credentials/insecure"
+	healthv1 "google.golang.org/grpc/health/grpc_health_v1"
 	"google.golang.org/protobuf/types/known/wrapperspb"
 
 	"polestar/internal/lifecycle"
@@ -27,16 +29,21 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 type whole struct {
 	*app
 	polaris service_manage.PolarisGRPCClient
+	health  healthv1.HealthClient
 	xds     discoveryv3.AggregatedDiscoveryServiceClient
+	status  statusv3.ClientStatusDiscoveryServiceClient
 	stop    func()
 }
 
 // startWhole starts a server on dir and waits until it is ready.
-func startWhole(t *testing.T, dir string) *whole {
+func startWhole(t *testing.T, dir string, set ...func(*Config)) *whole {
 	t.Helper()
 	cfg := defaultConfig()
 	cfg.DataDir = dir
 	cfg.Polaris.Addr, cfg.XDS.Addr, cfg.HTTPAddr = "127.0.0.1:0", "127.0.0.1:0", "127.0.0.1:0"
+	for _, f := range set {
+		f(&cfg)
+	}
 	a, err := newApp(cfg, zap.NewNop())
 	if err != nil {
 		t.Fatal(err)
@@ -60,8 +67,10 @@ func startWhole(t *testing.T, dir string) *whole {
 		conns = append(conns, cc)
 		return cc
 	}
-	w.polaris = service_manage.NewPolarisGRPCClient(dial(a.polaris.Addr().String()))
-	w.xds = discoveryv3.NewAggregatedDiscoveryServiceClient(dial(a.xds.Addr().String()))
+	door := dial(a.polaris.Addr().String())
+	w.polaris, w.health = service_manage.NewPolarisGRPCClient(door), healthv1.NewHealthClient(door)
+	xds := dial(a.xds.Addr().String())
+	w.xds, w.status = discoveryv3.NewAggregatedDiscoveryServiceClient(xds), statusv3.NewClientStatusDiscoveryServiceClient(xds)
 	stopped := false
 	w.stop = func() {
 		if stopped {
@@ -171,40 +180,53 @@ func TestReferenceDefect08RestartSendsOnlyDifferences(t *testing.T) {
 	dir := t.TempDir()
 	w := startWhole(t, dir)
 	w.register(t, 5)
-	stream, err := w.xds.DeltaAggregatedResources(t.Context())
-	if err != nil {
-		t.Fatal(err)
+	var stream discoveryv3.AggregatedDiscoveryService_DeltaAggregatedResourcesClient
+	exchange := func(ask *discoveryv3.DeltaDiscoveryRequest) *discoveryv3.DeltaDiscoveryResponse {
+		t.Helper()
+		if err := stream.Send(ask); err != nil {
+			t.Fatal(err)
+		}
+		res, err := stream.Recv()
+		if err != nil {
+			t.Fatal(err)
+		}
+		return res
 	}
-	ask := &discoveryv3.DeltaDiscoveryRequest{
-		Node: envoyNode, TypeUrl: resource.Endpoints.URL(), ResourceNamesSubscribe: []string{"default/cart"},
+	has := func(res *discoveryv3.DeltaDiscoveryResponse) map[string]string {
+		return map[string]string{res.GetResources()[0].GetName(): res.GetResources()[0].GetVersion()}
 	}
-	if err = stream.Send(ask); err != nil {
-		t.Fatal(err)
+	clusters := &discoveryv3.DeltaDiscoveryRequest{Node: envoyNode, TypeUrl: resource.Cluster.URL()}
+	endpoints := &discoveryv3.DeltaDiscoveryRequest{TypeUrl: resource.Endpoints.URL(), ResourceNamesSubscribe: []string{"default/cart"}}
+	connect := func() {
+		t.Helper()
+		var err error
+		if stream, err = w.xds.DeltaAggregatedResources(t.Context()); err != nil {
+			t.Fatal(err)
+		}
 	}
-	res, err := stream.Recv()
-	if err != nil {
-		t.Fatal(err)
-	}
-	version := res.GetResources()[0].GetVersion()
+	connect()
+	clusters.InitialResourceVersions = has(exchange(clusters))
+	endpoints.InitialResourceVersions = has(exchange(endpoints))
 	w.stop()
 
 	w = startWhole(t, dir)
 	if got := w.discovered(t); len(got) != 1 || got[0].GetWeight().GetValue() != 5 {
 		t.Fatalf("after a restart Discover shows %v", got)
 	}
-	if stream, err = w.xds.DeltaAggregatedResources(t.Context()); err != nil {
-		t.Fatal(err)
+	connect()
+	if res := exchange(clusters); len(res.GetResources())+len(res.GetRemovedResources()) != 0 {
+		t.Errorf("unchanged clusters were sent again: %v", res)
 	}
-	ask.InitialResourceVersions = map[string]string{"default/cart": version}
-	if err = stream.Send(ask); err != nil {
+	if err := stream.Send(endpoints); err != nil {
 		t.Fatal(err)
 	}
 	// Only when the server has seen the subscription does the change follow it.
-	for len(w.ads.Clients()) == 0 || len(w.ads.Clients()[0].Types) == 0 {
+	for len(w.ads.Clients()) == 0 || len(w.ads.Clients()[0].Types) < 2 {
 		time.Sleep(time.Millisecond) // polls a state that no event announces
 	}
 	w.register(t, 6)
-	if res, err = stream.Recv(); err != nil {
+	res, err := stream.Recv()
+	if err != nil {
 		t.Fatal(err)
 	}
 	var cla endpointv3.ClusterLoadAssignment

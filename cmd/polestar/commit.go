@@ -20,10 +20,30 @@ func (a *app) commit(ctx context.Context, writes []naming.Write) ([]naming.Resul
 	if err != nil {
 		return nil, err
 	}
-	if err := a.order.publish(ctx, done, results); err != nil {
+	newest := done.Revision
+	for n := range results {
+		// What changed nothing tells of what is; that must be visible all the same.
+		newest = max(newest, results[n].Revision)
+	}
+	// What is durable must be shown, also when its caller is gone.
+	if err := a.follower.Commit(context.WithoutCancel(ctx), done, newest); err != nil {
 		return nil, &naming.Error{Kind: naming.OutcomeUnknown, Msg: "stored, but this node cannot show it yet", Err: err}
 	}
+	if a.cluster != nil && done.Revision != 0 {
+		a.cluster.Hint(done.Revision)
+	}
 	return results, nil
+}
+
+// writers is how many commits a store runs at once: they are one after the
+// other in each of ours.
+const writers = 1
+
+// applied is told each commit when it is visible.
+func (a *app) applied(c *naming.Commit) {
+	for n := range c.Changes {
+		a.track(&c.Changes[n])
+	}
 }
 
 // track renews, corrects or drops the lease of a changed instance.
@@ -31,7 +51,7 @@ func (a *app) track(ch *naming.Change) {
 	i, ok := ch.Object().(*naming.Instance)
 	switch {
 	case !ok:
-	case ch.Deleted() || i.TTL == 0:
+	case ch.Deleted() || i.TTL == 0 || !a.owns(i.ID):
 		a.leases.Forget(i.ID)
 	case ch.Cause == naming.CauseClient || ttlChanged(ch.Before, i):
 		a.leases.TrackIn(i.ID, i.Service, i.TTL, i.Own().Healthy) // a registration is a sign of life

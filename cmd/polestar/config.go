@@ -18,8 +18,11 @@ import (
 
 	"polestar/batch"
 	"polestar/internal/grpcserver"
+	"polestar/naming/cluster"
+	"polestar/naming/follow"
 	"polestar/naming/health"
 	"polestar/store"
+	"polestar/store/mysql"
 )
 
 // envPrefix begins every environment variable of ours: POLESTAR_XDS_ADDR is
@@ -39,6 +42,15 @@ type Config struct {
 	Batch        batch.Config
 	Lease        health.Config
 	Log          store.LogBounds
+
+	// What only a store that several servers share needs.
+	Store             string
+	MySQL             mysql.Config
+	MySQLPasswordFile string
+	Cluster           cluster.Config
+	ClusterSecretFile string
+	Follow            follow.Config
+	Peer              grpcserver.Config
 }
 
 func defaultConfig() Config {
@@ -46,13 +58,15 @@ func defaultConfig() Config {
 	if err != nil {
 		host = "polestar"
 	}
-	return Config{
-		DataDir: "data", HTTPAddr: "127.0.0.1:8090", LogLevel: zapcore.InfoLevel, LogFormat: "json", ServerID: host,
+	c := Config{
+		Store: backendBolt, DataDir: "data", HTTPAddr: "127.0.0.1:8090", LogLevel: zapcore.InfoLevel, LogFormat: "json", ServerID: host,
 		DrainTimeout: 5 * time.Second, AutoCreate: true,
 		Polaris: grpcserver.Default("polaris", "127.0.0.1:8091"),
 		XDS:     grpcserver.Default("xds", "127.0.0.1:15010"),
 		Batch:   defaultBatch(), Lease: health.Default(), Log: store.DefaultLogBounds(),
 	}
+	c.MySQL, c.Cluster, c.Follow, c.Peer = defaultCluster()
+	return c
 }
 
 // setting is one key: the flag --key, the variable POLESTAR_KEY and the path
@@ -84,7 +98,7 @@ func settings() []setting {
 		number("store.log-max-revisions", "records that the change log keeps", func(c *Config) *uint64 { return &c.Log.MaxRevisions }),
 		span("store.log-max-age", "age of what the change log keeps; 0: any", func(c *Config) *time.Duration { return &c.Log.MaxAge }),
 		number("store.log-max-bytes", "bytes that the change log keeps", func(c *Config) *uint64 { return &c.Log.MaxBytes }),
-	}, batchSettings(), doorSettings("polaris", func(c *Config) *grpcserver.Config { return &c.Polaris }),
+	}, clusterSettings(), batchSettings(), doorSettings("polaris", func(c *Config) *grpcserver.Config { return &c.Polaris }),
 		doorSettings("xds", func(c *Config) *grpcserver.Config { return &c.XDS }))
 }
 
@@ -192,7 +206,10 @@ func loadConfig(fs *pflag.FlagSet, environ []string) (Config, map[string]string,
 			return cfg, nil, fmt.Errorf("%s (%s): %w", s.key, from, err)
 		}
 	}
-	cfg.Polaris.DrainTimeout, cfg.XDS.DrainTimeout = cfg.DrainTimeout, cfg.DrainTimeout
+	cfg.Polaris.DrainTimeout, cfg.XDS.DrainTimeout, cfg.Peer.DrainTimeout = cfg.DrainTimeout, cfg.DrainTimeout, cfg.DrainTimeout
+	if err := cfg.readSecrets(); err != nil {
+		return cfg, nil, err
+	}
 	return cfg, origin, cfg.Validate()
 }
 
@@ -213,7 +230,7 @@ func (c *Config) Validate() error {
 	if c.DrainTimeout <= 0 || c.DrainTimeout > 10*time.Minute {
 		errs = append(errs, fmt.Errorf("drain-timeout: %s is not between 1ns and 10m", c.DrainTimeout))
 	}
-	return errors.Join(append(errs, c.Polaris.Validate(), c.XDS.Validate(), c.Batch.Validate(), c.Lease.Validate(), c.Log.Validate())...)
+	return errors.Join(append(errs, c.validateCluster(), c.Polaris.Validate(), c.XDS.Validate(), c.Batch.Validate(), c.Lease.Validate(), c.Log.Validate())...)
 }
 
 func isPort(s string) bool {

@@ -6,8 +6,10 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"net/http"
 	"net/url"
+	"slices"
 	"strconv"
 	"strings"
 	"text/tabwriter"
@@ -33,9 +35,17 @@ var kinds = map[string]table{
 	"services": {"NAMESPACE\tNAME\tINSTANCES\tHEALTHY\tISOLATED\tREVISION", rowsOf(func(s web.Service) []any {
 		return []any{s.Namespace, s.Name, s.Instances, s.Healthy, s.Isolated, s.Revision}
 	})},
+	"aliases": {"NAMESPACE\tNAME\tFOR\tREVISION\tCOMMENT", rowsOf(func(a web.Alias) []any {
+		return []any{a.Namespace, a.Name, a.ForNamespace + "/" + a.ForService, a.Revision, a.Comment}
+	})},
+	"overrides": {"NAMESPACE\tSERVICE\tADDRESS\tSET\tBY\tSINCE\tREASON\tINSTANCE", rowsOf(func(o web.Override) []any {
+		return []any{o.Namespace, o.Service, fmt.Sprintf("%s:%d", o.Host, o.Port), kept(&o.Set), o.Set.By, o.Set.Since, o.Set.Reason, o.Instance}
+	})},
 	"instances": {"NAMESPACE\tSERVICE\tADDRESS\tWEIGHT\tHEALTHY\tISOLATED\tTTL\tVERSION\tREVISION\tID", rowsOf(func(i web.Instance) []any {
 		return []any{
-			i.Namespace, i.Service, fmt.Sprintf("%s:%d", i.Host, i.Port), i.Weight, i.Healthy, i.Isolated,
+			i.Namespace, i.Service, fmt.Sprintf("%s:%d", i.Host, i.Port), besideOwn(i, i.Weight, func(a web.Attributes) any { return a.Weight }),
+			besideOwn(i, i.Healthy, func(a web.Attributes) any { return a.Healthy }),
+			besideOwn(i, i.Isolated, func(a web.Attributes) any { return a.Isolated }),
 			strconv.Itoa(int(i.TTL)) + "s", i.Version, i.Revision, i.ID,
 		}
 	})},
@@ -43,6 +53,30 @@ var kinds = map[string]table{
 		return []any{p.Type, p.Resource, p.Instance, p.Reason}
 	})},
 	"clients": {"NODE\tVIEW\tPROTOCOL\tTYPE\tNAMES\tSENT\tACKED\tREFUSED\tSINCE", clientRows},
+}
+
+// besideOwn shows what is in force and, where an operator made it otherwise,
+// what the instance itself says.
+func besideOwn(i web.Instance, inForce any, of func(web.Attributes) any) any {
+	if i.Own == nil || of(*i.Own) == inForce {
+		return inForce
+	}
+	return fmt.Sprintf("%v (own %v)", inForce, of(*i.Own))
+}
+
+// kept lists what an operator set.
+func kept(s *web.Set) string {
+	var words []string
+	if s.Weight != nil {
+		words = append(words, fmt.Sprint("weight=", *s.Weight))
+	}
+	if s.Healthy != nil {
+		words = append(words, fmt.Sprint("healthy=", *s.Healthy))
+	}
+	if s.Isolated != nil {
+		words = append(words, fmt.Sprint("isolated=", *s.Isolated))
+	}
+	return strings.Join(words, ",")
 }
 
 func rowsOf[T any](row func(T) []any) func(json.RawMessage) ([][]any, error) {
@@ -82,16 +116,27 @@ func clientRows(raw json.RawMessage) ([][]any, error) {
 	return out, nil
 }
 
+// oneKind takes the name of one kind; a misspelt one is told the nearest.
+func oneKind(cmd *cobra.Command, args []string) error {
+	if err := cobra.ExactArgs(1)(cmd, args); err != nil {
+		return err
+	}
+	if _, known := kinds[args[0]]; !known {
+		return fmt.Errorf("unknown kind %q%s", args[0], suggest(args[0], slices.Sorted(maps.Keys(kinds))))
+	}
+	return nil
+}
+
 func getCommand() *cobra.Command {
 	var server, output, namespace, service string
 	cmd := &cobra.Command{
-		Use:       "get namespaces|services|instances|clients|problems",
+		Use:       "get namespaces|services|aliases|instances|overrides|clients|problems",
 		Short:     "Show what a running server knows",
-		Args:      cobra.MatchAll(cobra.ExactArgs(1), cobra.OnlyValidArgs),
-		ValidArgs: []string{"namespaces", "services", "instances", "clients", "problems"},
+		Args:      oneKind,
+		ValidArgs: slices.Sorted(maps.Keys(kinds)),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			if output != "table" && output != "json" && output != "yaml" {
-				return fmt.Errorf("--output: %q is none of table, json, yaml", output)
+			if err := checkOutput(output); err != nil {
+				return err
 			}
 			q := url.Values{}
 			for name, value := range map[string]string{"namespace": namespace, "service": service} {
@@ -111,6 +156,13 @@ func getCommand() *cobra.Command {
 	cmd.Flags().StringVar(&namespace, "namespace", "", "only this namespace")
 	cmd.Flags().StringVar(&service, "service", "", "only this service")
 	return cmd
+}
+
+func checkOutput(output string) error {
+	if output != "table" && output != "json" && output != "yaml" {
+		return fmt.Errorf("--output: %q is none of table, json, yaml", output)
+	}
+	return nil
 }
 
 // fetchAll reads all pages of a kind as one JSON array.
@@ -139,34 +191,50 @@ func fetchAll(ctx context.Context, server, kind string, q url.Values) (json.RawM
 // the longest metadata, in JSON, stay below it.
 const maxAnswer = 512 << 20
 
-// reason is the detail of a problem (RFC 9457), or the text of any other error.
+// reason is the detail of a problem (RFC 9457) and what stands in the way, or
+// the text of any other error.
 func reason(body []byte) string {
 	var p struct {
-		Detail string `json:"detail"`
+		Detail   string
+		Blocking []string
 	}
+	text := strings.TrimSpace(string(body))
 	if json.Unmarshal(body, &p) == nil && p.Detail != "" {
-		return p.Detail
+		text = p.Detail
 	}
-	return strings.TrimSpace(string(body))
+	text = fmt.Sprintf("%.500s", text)
+	if len(p.Blocking) > 0 {
+		text += ": " + strings.Join(p.Blocking, ", ")
+	}
+	return text
 }
 
-func fetchPage(client *http.Client, req *http.Request, kind string) (items []json.RawMessage, total int, err error) {
+// readAnswer is the body of a successful answer.
+func readAnswer(client *http.Client, req *http.Request) ([]byte, error) {
 	res, err := client.Do(req)
 	if err != nil {
 		if u, ok := errors.AsType[*url.Error](err); ok {
 			err = u.Err // without the URL, whose host is named already
 		}
-		return nil, 0, fmt.Errorf("no answer from the server at %s: %w", req.URL.Host, err)
+		return nil, &serverError{0, fmt.Errorf("no answer from the server at %s: %w", req.URL.Host, err)}
 	}
 	defer func() { _ = res.Body.Close() }()
 	body, err := io.ReadAll(io.LimitReader(res.Body, maxAnswer+1))
 	switch {
 	case err != nil:
-		return nil, 0, fmt.Errorf("the server at %s: %w", req.URL.Host, err)
+		return nil, &serverError{0, fmt.Errorf("the server at %s: %w", req.URL.Host, err)}
 	case len(body) > maxAnswer:
-		return nil, 0, fmt.Errorf("the server at %s answered more than %d bytes", req.URL.Host, maxAnswer)
-	case res.StatusCode != http.StatusOK:
-		return nil, 0, fmt.Errorf("the server at %s answered %s: %.500s", req.URL.Host, res.Status, reason(body))
+		return nil, fmt.Errorf("the server at %s answered more than %d bytes", req.URL.Host, maxAnswer)
+	case res.StatusCode != http.StatusOK && res.StatusCode != http.StatusCreated:
+		return nil, &serverError{res.StatusCode, fmt.Errorf("the server at %s answered %s: %s", req.URL.Host, res.Status, reason(body))}
+	}
+	return body, nil
+}
+
+func fetchPage(client *http.Client, req *http.Request, kind string) (items []json.RawMessage, total int, err error) {
+	body, err := readAnswer(client, req)
+	if err != nil {
+		return nil, 0, err
 	}
 	var page map[string]json.RawMessage
 	if err := json.Unmarshal(body, &page); err != nil {
@@ -188,27 +256,36 @@ func show(w io.Writer, output string, t table, items json.RawMessage) error {
 		if err != nil {
 			return err
 		}
-		tw := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
-		if _, err := fmt.Fprintln(tw, t.header); err != nil {
-			return err
-		}
-		for _, r := range rows {
-			format := strings.TrimSuffix(strings.Repeat("%v\t", len(r)), "\t") + "\n"
-			if _, err := fmt.Fprintf(tw, format, r...); err != nil {
-				return err
-			}
-		}
-		return tw.Flush()
+		return writeTable(w, t.header, rows)
 	default: // json or yaml, as checked before the request
-		var v any
-		if err := json.Unmarshal(items, &v); err != nil {
+		return writeDocument(w, output, items)
+	}
+}
+
+func writeTable(w io.Writer, header string, rows [][]any) error {
+	tw := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+	if _, err := fmt.Fprintln(tw, header); err != nil {
+		return err
+	}
+	for _, r := range rows {
+		format := strings.TrimSuffix(strings.Repeat("%v\t", len(r)), "\t") + "\n"
+		if _, err := fmt.Fprintf(tw, format, r...); err != nil {
 			return err
 		}
-		if output == "yaml" {
-			return yaml.NewEncoder(w).Encode(v)
-		}
-		enc := json.NewEncoder(w)
-		enc.SetIndent("", "  ")
-		return enc.Encode(v)
 	}
+	return tw.Flush()
+}
+
+// writeDocument writes an answer as JSON or YAML.
+func writeDocument(w io.Writer, output string, answer json.RawMessage) error {
+	var v any
+	if err := json.Unmarshal(answer, &v); err != nil {
+		return err
+	}
+	if output == "yaml" {
+		return yaml.NewEncoder(w).Encode(v)
+	}
+	enc := json.NewEncoder(w)
+	enc.SetIndent("", "  ")
+	return enc.Encode(v)
 }

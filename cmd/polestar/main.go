@@ -35,7 +35,7 @@ func main() {
 	}()
 	if err := root().ExecuteContext(ctx); err != nil {
 		fmt.Fprintln(os.Stderr, "polestar:", oneLine(err))
-		os.Exit(1)
+		os.Exit(exitCode(err))
 	}
 }
 
@@ -57,7 +57,8 @@ func root() *cobra.Command {
 		SilenceErrors: true,
 	}
 	cmd.SetFlagErrorFunc(flagError)
-	return group(cmd, serverCommand(), configCommand(), bootstrapCommand(), getCommand(), benchCommand(), versionCommand())
+	return group(cmd, serverCommand(), configCommand(), bootstrapCommand(), getCommand(), waitCommand(), benchCommand(), versionCommand(),
+		createCommand(), updateCommand(), deleteCommand(), isolateCommand(), setCommand(), clearCommand(), registerCommand(), deregisterCommand())
 }
 
 // group makes a command of subcommands: alone it shows its help, and a word

@@ -5,11 +5,14 @@ import (
 	"slices"
 	"testing"
 
+	adminv3 "github.com/envoyproxy/go-control-plane/envoy/admin/v3"
 	clusterv3 "github.com/envoyproxy/go-control-plane/envoy/config/cluster/v3"
 	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
 	endpointv3 "github.com/envoyproxy/go-control-plane/envoy/config/endpoint/v3"
 	routev3 "github.com/envoyproxy/go-control-plane/envoy/config/route/v3"
 	discoveryv3 "github.com/envoyproxy/go-control-plane/envoy/service/discovery/v3"
+	statusv3 "github.com/envoyproxy/go-control-plane/envoy/service/status/v3"
+	matcherv3 "github.com/envoyproxy/go-control-plane/envoy/type/matcher/v3"
 	"github.com/polarismesh/specification/source/go/api/v1/service_manage"
 	"go.uber.org/zap"
 	"google.golang.org/protobuf/proto"
@@ -35,7 +38,7 @@ func TestW08NoDoorBeforeTheWorldIsLoaded(t *testing.T) {
 		if err := p.Start(t.Context()); err != nil {
 			t.Fatal(err)
 		}
-		if a.loaded.Load() != (a.store != nil) {
+		if a.loaded.Load() != (a.store.at.Load() != nil) {
 			t.Errorf("after %s: loaded is %v", p.Name, a.loaded.Load())
 		}
 		if (a.xds.Addr() != nil || a.polaris.Addr() != nil) && !a.loaded.Load() {
@@ -45,7 +48,7 @@ func TestW08NoDoorBeforeTheWorldIsLoaded(t *testing.T) {
 			break
 		}
 	}
-	for _, c := range []interface{ Close() error }{a.polaris, a.xds, a.store} {
+	for _, c := range []interface{ Close() error }{a.polaris, a.xds, &a.store} {
 		if err := c.Close(); err != nil {
 			t.Error(err)
 		}
@@ -186,5 +189,31 @@ func TestReferenceDefect07BadRegistrationsAtTheDoor(t *testing.T) {
 	}
 	if want = slices.DeleteFunc(want, func(s string) bool { return s == "default/foo" }); !slices.Equal(routed, want) {
 		t.Errorf("routes: %v, want %v: Foo was there before foo", routed, want)
+	}
+}
+
+func TestClientStatusOfAWholeServer(t *testing.T) {
+	w := startWhole(t, t.TempDir())
+	w.register(t, 1)
+	r := w.reader(t)
+	r.ask(resource.Endpoints, "default/cart", "default/none")
+	read[*endpointv3.ClusterLoadAssignment](r, resource.Endpoints, "default/cart", "default/none")
+	who := &matcherv3.NodeMatcher{NodeId: &matcherv3.StringMatcher{MatchPattern: &matcherv3.StringMatcher_Exact{Exact: "reader"}}}
+	for {
+		got, err := w.status.FetchClientStatus(t.Context(), &statusv3.ClientStatusRequest{NodeMatchers: []*matcherv3.NodeMatcher{who}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		all := got.GetConfig()[0].GetGenericXdsConfigs()
+		if len(all) != 2 || all[0].GetName() != "default/cart" || all[1].GetName() != "default/none" {
+			t.Fatalf("resources: %v", all)
+		}
+		if all[0].GetConfigStatus() == statusv3.ConfigStatus_STALE {
+			continue // its acceptance is on the way, and no event announces it
+		}
+		if all[0].GetConfigStatus() != statusv3.ConfigStatus_SYNCED || all[1].GetClientStatus() != adminv3.ClientResourceStatus_DOES_NOT_EXIST {
+			t.Errorf("resources: %v", all)
+		}
+		return
 	}
 }

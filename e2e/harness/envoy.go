@@ -178,15 +178,17 @@ func (c Counts) Total() int {
 }
 
 // Get sends n requests for a host through the egress listener.
-func (e *Envoy) Get(host string, n int) Counts { return Get(e.Egress, host, n) }
+func (e *Envoy) Get(host string, n int, set ...func(*http.Request)) Counts {
+	return Get(e.Egress, host, n, set...)
+}
 
-// Get sends n requests for a host to an address.
-func Get(addr, host string, n int) Counts {
+// Get sends n requests for a host to an address; set changes them.
+func Get(addr, host string, n int, set ...func(*http.Request)) Counts {
 	out := Counts{By: map[string]int{}}
 	client := &http.Client{Timeout: 5 * time.Second, Transport: &http.Transport{MaxIdleConnsPerHost: 4}}
 	defer client.CloseIdleConnections()
 	for range n {
-		if who, err := get(client, addr, host); err != nil {
+		if who, err := get(client, addr, host, set); err != nil {
 			out.Errors++
 			out.Last = err.Error()
 		} else {
@@ -196,12 +198,15 @@ func Get(addr, host string, n int) Counts {
 	return out
 }
 
-func get(client *http.Client, addr, host string) (string, error) {
+func get(client *http.Client, addr, host string, set []func(*http.Request)) (string, error) {
 	req, err := http.NewRequest(http.MethodGet, "http://"+addr+"/who", nil)
 	if err != nil {
 		return "", err
 	}
 	req.Host = host
+	for _, f := range set {
+		f(req)
+	}
 	res, err := client.Do(req)
 	if err != nil {
 		return "", err

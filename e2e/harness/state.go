@@ -37,30 +37,6 @@ func (s *Server) Clients() ([]Client, error) {
 	return clients, nil
 }
 
-// Revision reads the revision of an instance's last change from `polestar get
-// instances`.
-func (s *Server) Revision(service, addr string) (uint64, error) {
-	out, err := Run("get", "instances", "-o", "json", "--server", s.HTTP, "--namespace", "default", "--service", service)
-	if err != nil {
-		return 0, err
-	}
-	var instances []struct {
-		Host     string
-		Port     uint32
-		Revision uint64
-	}
-	if err := json.Unmarshal(out, &instances); err != nil {
-		return 0, fmt.Errorf("%w: %s", err, out)
-	}
-	host, port := HostPort(addr)
-	for _, i := range instances {
-		if i.Host == host && i.Port == port {
-			return i.Revision, nil
-		}
-	}
-	return 0, fmt.Errorf("%s is not an instance of %s: %s", addr, service, out)
-}
-
 // Metric reads a metric; one with labels is named with them, as it is shown:
 // polestar_xds_responses_total{type="eds"}.
 func (s *Server) Metric(name string) (float64, error) {

@@ -67,6 +67,7 @@ type Follower struct {
 	meter meter
 	wake  chan struct{} // buffered 1: "look now"; carries no data
 	hint  atomic.Uint64 // the newest revision that somebody spoke of
+	looks atomic.Uint64 // readings of the log that have begun
 	since atomic.Int64  // unix nanoseconds since when the store cannot be read; 0: it can
 	mu    sync.Mutex    // held while commits are applied
 }
@@ -105,22 +106,37 @@ func (f *Follower) Hint(r naming.Revision) {
 	}
 }
 
-// Commit makes an own commit visible, and those of others before it. On return
-// without an error it is.
-func (f *Follower) Commit(ctx context.Context, c naming.Commit) error {
-	if c.Revision == 0 {
-		return nil // nothing changed
+// Commit makes an own commit visible, and those of others before it; one that
+// changed nothing has revision 0. On return without an error everything up to
+// the revision newest is visible.
+func (f *Follower) Commit(ctx context.Context, c naming.Commit, newest naming.Revision) error {
+	if newest <= f.visible() {
+		return nil // it was so before, or the log was read in between
 	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	switch now := f.visible(); {
-	case c.Revision <= now:
-		return nil // the log was read in between
-	case c.Revision == now+1:
+	case newest <= now:
+		return nil
+	case c.Revision == now+1 && newest == c.Revision:
 		return f.apply(&c)
 	}
 	f.meter.gaps.Inc()
-	return f.catchUp(ctx, c.Revision)
+	return f.catchUp(ctx, newest)
+}
+
+// Fresh makes everything visible that was committed before the call, if the
+// store can be read in time.
+func (f *Follower) Fresh(ctx context.Context) {
+	began := f.looks.Load()
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.looks.Load() > began {
+		return // another look began and ended meanwhile
+	}
+	if err := f.catchUp(ctx, 0); err != nil {
+		f.deps.Log.Debug("the store cannot be read", zap.Error(err))
+	}
 }
 
 // Run follows the store until ctx ends.
@@ -179,6 +195,7 @@ func (f *Follower) visible() naming.Revision { return f.deps.Registry.World().Re
 // revision is visible. The caller holds mu.
 func (f *Follower) catchUp(ctx context.Context, until naming.Revision) error {
 	for attempt := 0; ; {
+		f.looks.Add(1)
 		commits, err := f.deps.Feed.Since(ctx, f.visible(), batchSize)
 		if naming.KindOf(err) == naming.NotFound {
 			err = f.reload(ctx)

@@ -59,7 +59,7 @@ func (n *node) register(t *testing.T, service string, number int) naming.Revisio
 	if err != nil {
 		t.Error(err)
 	}
-	if err := n.follower.Commit(t.Context(), c); err != nil {
+	if err := n.follower.Commit(t.Context(), c, c.Revision); err != nil {
 		t.Errorf("Commit(%d): %v", c.Revision, err)
 	}
 	if now := n.registry.World().Revision(); now < c.Revision {
@@ -90,7 +90,7 @@ func TestServersConverge(t *testing.T) {
 		t.Fatal(err)
 	}
 	for k, n := range nodes {
-		if err := n.follower.Commit(t.Context(), naming.Commit{Revision: head}); err != nil {
+		if err := n.follower.Commit(t.Context(), naming.Commit{Revision: head}, head); err != nil {
 			t.Fatal(err)
 		}
 		for at, rev := range n.applied {
@@ -205,7 +205,7 @@ func TestBehindTheLog(t *testing.T) {
 	for i := range 4 {
 		rev := a.register(t, "svc", i)
 		if i == 0 {
-			if err := b.follower.Commit(t.Context(), naming.Commit{Revision: rev + 1}); err == nil {
+			if err := b.follower.Commit(t.Context(), naming.Commit{Revision: rev + 1}, rev+1); err == nil {
 				t.Error("a revision that does not exist became visible")
 			}
 		}
@@ -215,12 +215,12 @@ func TestBehindTheLog(t *testing.T) {
 	}
 	head := a.register(t, "svc", 30)
 	feed.empty.Store(true)
-	err := b.follower.Commit(t.Context(), naming.Commit{Revision: head})
+	err := b.follower.Commit(t.Context(), naming.Commit{Revision: head}, head)
 	if err == nil || b.loaded.Load() != 0 || b.registry.World().Revision() != 1 {
 		t.Errorf("an empty world was believed: %v, revision %d", err, b.registry.World().Revision())
 	}
 	feed.empty.Store(false)
-	if err := b.follower.Commit(t.Context(), naming.Commit{Revision: head}); err != nil {
+	if err := b.follower.Commit(t.Context(), naming.Commit{Revision: head}, head); err != nil {
 		t.Fatal(err)
 	}
 	if got := b.registry.World().Service(storetest.Instance("svc", 1).Service); b.loaded.Load() != 1 || len(got.Instances) != 15 {

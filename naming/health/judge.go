@@ -158,7 +158,7 @@ func (l *Leases) suspect(e *event, c candidate, now time.Duration) bool {
 // before the deadline: the end of an outage moves the deadlines first. The
 // caller holds the shard's mutex.
 func (l *Leases) late(x *lease, now time.Duration) bool {
-	return x.want && !x.doubt && !l.outage.lasts() && now > l.deadline(x)
+	return x.want && !x.doubt && !l.held.Load() && !l.outage.lasts() && now > l.deadline(x)
 }
 
 // stands reports whether a lease is still held since then.

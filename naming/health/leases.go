@@ -24,6 +24,7 @@ type Leases struct {
 	// deadlines, so that granting it costs nothing per lease.
 	anew   atomic.Int64
 	outage outage
+	held   atomic.Bool // by [Leases.Hold]
 	groups groups
 	all    counts
 	guard  guard

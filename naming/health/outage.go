@@ -21,6 +21,15 @@ type outage struct {
 // lasts reports whether flips cannot be written.
 func (o *outage) lasts() bool { return o.since.Load() != 0 }
 
+// Hold keeps everything from expiring until it is called with false; who had
+// no chance to be heard meanwhile gets full time then. Flips to healthy go on.
+func (l *Leases) Hold(on bool) {
+	if !on {
+		l.renew(l.clock())
+	}
+	l.held.Store(on)
+}
+
 // resume ends an outage. Who had no chance to be heard properly gets full time;
 // an outage shorter than a pause that matters is none.
 func (l *Leases) resume(now time.Duration) {

@@ -59,7 +59,8 @@ func call(t *testing.T, d *door, m protoreflect.MethodDescriptor) uint32 {
 	return uint32(code.Get(code.Descriptor().Fields().ByName("value")).Uint())
 }
 
-func TestEveryMethodAsksForPermission(t *testing.T) {
+// In the reference anybody may beat and report.
+func TestReferenceDefectHeartbeatsAreUnauthenticated(t *testing.T) {
 	d := open(t)
 	d.guard.refuse(errors.New("nobody may"))
 	all, served := methods(t), 0
@@ -143,8 +144,9 @@ func TestARefusalDoesNothingAndSaysWhy(t *testing.T) {
 }
 
 // A request that carries an id is judged by the instance that has it: names
-// beside the id prove nothing.
-func TestAnIDIsAuthorisedAsStored(t *testing.T) {
+// beside the id prove nothing. The reference asks for the names and removes by
+// the id.
+func TestReferenceDefectDeletionByTheIDOfAnotherService(t *testing.T) {
 	d := open(t)
 	victim := checked(message("n", "victim", 1), 5)
 	victim.Id = str("v")

@@ -22,7 +22,8 @@ func contract() *service_manage.ServiceContract {
 
 var filled = protocmp.IgnoreFields(&service_manage.ServiceContract{}, "id", "revision", "ctime", "mtime")
 
-func TestContractComesBackWhole(t *testing.T) {
+// The reference stores what its version of the protocol knows.
+func TestReferenceDefectUnknownFieldsAreDropped(t *testing.T) {
 	d := open(t)
 	d.register(t, message("n", "a", 1))
 	in := contract()

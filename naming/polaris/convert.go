@@ -1,7 +1,6 @@
 package polaris
 
 import (
-	"strconv"
 	"time"
 
 	"github.com/polarismesh/specification/source/go/api/v1/model"
@@ -108,58 +107,9 @@ func echo(in *service_manage.Instance) *service_manage.Instance {
 	}
 }
 
-// protoInstance is an instance as Discover shows it. Like the reference it
-// adds version, protocol and location to the metadata: SDK routing rules match
-// on them.
-func protoInstance(i *naming.Instance) *service_manage.Instance {
-	out := &service_manage.Instance{
-		Id:                wrapperspb.String(i.ID),
-		Service:           wrapperspb.String(i.Service.Name),
-		Namespace:         wrapperspb.String(i.Service.Namespace),
-		VpcId:             wrapperspb.String(i.VpcID),
-		Host:              wrapperspb.String(i.Host),
-		Port:              wrapperspb.UInt32(i.Port),
-		Protocol:          wrapperspb.String(i.Protocol),
-		Version:           wrapperspb.String(i.Version),
-		Priority:          wrapperspb.UInt32(i.Priority),
-		Weight:            wrapperspb.UInt32(i.Weight),
-		Healthy:           wrapperspb.Bool(i.Healthy),
-		Isolate:           wrapperspb.Bool(i.Isolated),
-		EnableHealthCheck: wrapperspb.Bool(i.TTL > 0),
-		Location:          protoLocation(i.Location),
-		LogicSet:          wrapperspb.String(i.LogicSet),
-		Metadata:          shownMetadata(i),
-		Ctime:             wrapperspb.String(timeText(i.Created)),
-		Mtime:             wrapperspb.String(timeText(i.Modified)),
-		Revision:          wrapperspb.String(strconv.FormatUint(uint64(i.Revision), 16)),
-	}
-	if i.TTL > 0 {
-		out.HealthCheck = &service_manage.HealthCheck{
-			Type:      service_manage.HealthCheck_HEARTBEAT,
-			Heartbeat: &service_manage.HeartbeatHealthCheck{Ttl: wrapperspb.UInt32(i.TTL)},
-		}
-	}
-	return out
-}
-
-func shownMetadata(i *naming.Instance) map[string]string {
-	m := i.Metadata.Map()
-	for _, p := range [...]naming.Pair{
-		{Key: "version", Value: i.Version},
-		{Key: "protocol", Value: i.Protocol},
-		{Key: "region", Value: i.Location.Region},
-		{Key: "zone", Value: i.Location.Zone},
-		{Key: "campus", Value: i.Location.Campus},
-	} {
-		if p.Value != "" {
-			m[p.Key] = p.Value
-		}
-	}
-	return m
-}
-
-func protoService(s *naming.Service, revision string) *service_manage.Service {
-	return &service_manage.Service{
+// protoService is a service as Discover shows it, without its revision.
+func protoService(s *naming.Service) *service_manage.Service {
+	out := &service_manage.Service{
 		Id:         wrapperspb.String(s.ID),
 		Name:       wrapperspb.String(s.Key.Name),
 		Namespace:  wrapperspb.String(s.Key.Namespace),
@@ -167,12 +117,18 @@ func protoService(s *naming.Service, revision string) *service_manage.Service {
 		Ports:      wrapperspb.String(s.Ports),
 		Business:   wrapperspb.String(s.Business),
 		Department: wrapperspb.String(s.Department),
+		CmdbMod1:   wrapperspb.String(s.Cmdb[0]),
+		CmdbMod2:   wrapperspb.String(s.Cmdb[1]),
+		CmdbMod3:   wrapperspb.String(s.Cmdb[2]),
 		Comment:    wrapperspb.String(s.Comment),
 		Owners:     wrapperspb.String(s.Owner),
 		Ctime:      wrapperspb.String(timeText(s.Created)),
 		Mtime:      wrapperspb.String(timeText(s.Modified)),
-		Revision:   wrapperspb.String(revision),
 	}
+	for _, ns := range s.ExportTo {
+		out.ExportTo = append(out.ExportTo, wrapperspb.String(ns))
+	}
+	return out
 }
 
 // timeText is Polaris' form of a time: local, to the second.

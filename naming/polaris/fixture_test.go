@@ -11,7 +11,9 @@ import (
 	"go.uber.org/goleak"
 	"go.uber.org/zap/zaptest"
 	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/credentials/insecure"
+	"google.golang.org/grpc/status"
 	"google.golang.org/grpc/test/bufconn"
 	"google.golang.org/protobuf/types/known/wrapperspb"
 
@@ -25,12 +27,30 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// backend is everything behind the door: a store in memory and the registry
-// that follows it. A group is one write.
+// backend is everything behind the door: a store and the registry that follows
+// it. A group is one write.
 type backend struct {
 	*registry.Registry
-	store *memory.Store
+	store store.Store
 	mu    sync.Mutex // one commit at a time, as the batch does it
+}
+
+// newBackend loads a store, an empty one in memory when it is nil.
+func newBackend(t testing.TB, s store.Store) *backend {
+	t.Helper()
+	if s == nil {
+		return &backend{Registry: registry.New(), store: memory.New(store.DefaultLogBounds())}
+	}
+	b := &backend{Registry: registry.New(), store: s}
+	l := b.Load()
+	head, err := s.Load(t.Context(), l.Add, l.Touched)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := l.Publish(head); err != nil {
+		t.Fatal(err)
+	}
+	return b
 }
 
 // Do implements naming.Writer.
@@ -66,6 +86,7 @@ type guard struct {
 	mu    sync.Mutex
 	asked []question
 	deny  error
+	only  string // deny only what is in this namespace
 }
 
 type question struct {
@@ -77,7 +98,16 @@ func (g *guard) Allow(_ context.Context, _ auth.Principal, a auth.Action, r auth
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	g.asked = append(g.asked, question{a, r})
+	if g.only != "" && r.Namespace != g.only {
+		return nil
+	}
 	return g.deny
+}
+
+func (g *guard) refuseFor(namespace string, err error) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.only, g.deny = namespace, err
 }
 
 func (g *guard) refuse(err error) {
@@ -115,6 +145,7 @@ type setup struct {
 	peer     net.Addr
 	agent    string
 	noAuto   bool
+	dial     []grpc.DialOption
 }
 
 // open starts the door; everything is stopped when the test ends.
@@ -124,7 +155,7 @@ func open(t testing.TB, options ...option) *door {
 	for _, o := range options {
 		o(&s)
 	}
-	d := &door{backend: &backend{Registry: registry.New(), store: memory.New(store.DefaultLogBounds())}, guard: &guard{}}
+	d := &door{backend: newBackend(t, nil), guard: &guard{}}
 	d.operator = naming.NewRegistrar(naming.Config{AutoCreate: !s.noAuto}, naming.Deps{
 		Writer: d.backend, World: d.backend, Beats: d.backend, Locator: d.backend,
 	})
@@ -132,7 +163,7 @@ func open(t testing.TB, options ...option) *door {
 	if s.registry != nil {
 		reg = s.registry(reg)
 	}
-	srv := grpc.NewServer()
+	srv := grpc.NewServer(polaris.Options()...)
 	polaris.New(polaris.Deps{
 		Registry: reg, World: d.backend, Auth: d.guard, Log: zaptest.NewLogger(t),
 		Ready: func() bool { return !d.loading.Load() },
@@ -142,8 +173,8 @@ func open(t testing.TB, options ...option) *door {
 	go func() { served <- srv.Serve(listener{lis, s.peer}) }()
 	conn, err := grpc.NewClient(
 		"passthrough:///door",
-		grpc.WithTransportCredentials(insecure.NewCredentials()), grpc.WithUserAgent(s.agent),
-		grpc.WithContextDialer(func(ctx context.Context, _ string) (net.Conn, error) { return lis.DialContext(ctx) }),
+		append(s.dial, grpc.WithTransportCredentials(insecure.NewCredentials()), grpc.WithUserAgent(s.agent),
+			grpc.WithContextDialer(func(ctx context.Context, _ string) (net.Conn, error) { return lis.DialContext(ctx) }))...,
 	)
 	if err != nil {
 		t.Fatal(err)
@@ -151,7 +182,7 @@ func open(t testing.TB, options ...option) *door {
 	d.PolarisGRPCClient, d.PolarisServiceContractGRPCClient = service_manage.NewPolarisGRPCClient(conn), service_manage.NewPolarisServiceContractGRPCClient(conn)
 	d.conn, d.server = conn, srv
 	t.Cleanup(func() {
-		if err := conn.Close(); err != nil {
+		if err := conn.Close(); err != nil && status.Code(err) != codes.Canceled {
 			t.Error(err)
 		}
 		srv.Stop()

@@ -12,18 +12,19 @@ import (
 	"polestar/auth"
 	"polestar/naming"
 	"polestar/naming/polaris"
-	"polestar/naming/registry"
-	"polestar/store"
-	"polestar/store/memory"
 )
 
-// handler is the door without a network.
-func handler() (*polaris.Server, *backend) {
-	b := &backend{Registry: registry.New(), store: memory.New(store.DefaultLogBounds())}
+// handler is the door without a network, on an empty store.
+func handler(t testing.TB) (*polaris.Server, *backend) {
+	b := newBackend(t, nil)
+	return serve(b), b
+}
+
+func serve(b *backend) *polaris.Server {
 	return polaris.New(polaris.Deps{
 		Registry: naming.NewRegistrar(naming.Config{AutoCreate: true}, naming.Deps{Writer: b, World: b, Beats: b, Locator: b}),
 		World:    b, Auth: auth.Open{}, Log: zap.NewNop(), Ready: func() bool { return true },
-	}), b
+	})
 }
 
 func seed(f *testing.F, messages ...proto.Message) {
@@ -58,7 +59,7 @@ func FuzzRegister(f *testing.F) {
 		if proto.Unmarshal(raw, &in) != nil {
 			return // gRPC answers these before the handler
 		}
-		s, b := handler()
+		s, b := handler(t)
 		for _, step := range []string{"first", "again"} {
 			res, err := s.RegisterInstance(t.Context(), &in)
 			if err != nil {
@@ -70,7 +71,7 @@ func FuzzRegister(f *testing.F) {
 			}
 		}
 		accepted := b.World().Revision() == 1
-		shown := polaris.Answer(s, t.Context(), query(typeInstance, in.GetNamespace().GetValue(), in.GetService().GetValue(), ""))
+		shown := polaris.Answer(t.Context(), s, query(typeInstance, in.GetNamespace().GetValue(), in.GetService().GetValue(), ""))
 		fitting(t, "discover", shown, shown)
 		if (len(shown.GetInstances()) == 1) != accepted {
 			t.Errorf("accepted = %v, but Discover shows %v", accepted, shown)
@@ -100,13 +101,13 @@ func FuzzDiscover(f *testing.F) {
 		if proto.Unmarshal(raw, &req) != nil {
 			return
 		}
-		s, _ := handler()
+		s, _ := handler(t)
 		for _, ns := range []string{"n", "default"} {
 			if res, err := s.RegisterInstance(t.Context(), message(ns, "a", 1)); err != nil || res.GetCode().GetValue() != 200000 {
 				t.Fatal(res, err)
 			}
 		}
-		first := polaris.Answer(s, t.Context(), &req)
+		first := polaris.Answer(t.Context(), s, &req)
 		checkEcho(t, &req, first)
 		fitting(t, "discover", first, first)
 		if slices.Contains(ruleTypes, req.GetType()) && first.GetCode().GetValue() >= 400000 {
@@ -120,7 +121,7 @@ func FuzzDiscover(f *testing.F) {
 			req.Service = &service_manage.Service{}
 		}
 		req.Service.Revision = str(revision)
-		if again := polaris.Answer(s, t.Context(), &req); again.GetCode().GetValue() != 200001 {
+		if again := polaris.Answer(t.Context(), s, &req); again.GetCode().GetValue() != 200001 {
 			t.Errorf("the revision of the last answer is not the current one: %v", again)
 		}
 	})

@@ -2,7 +2,6 @@ package polaris_test
 
 import (
 	"errors"
-	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -15,66 +14,6 @@ import (
 
 	"polestar/naming"
 )
-
-func TestCodesOfAWrongRegistration(t *testing.T) {
-	d := open(t)
-	long := func(n int) string { return strings.Repeat("x", n) }
-	many := map[string]string{}
-	for n := range 65 {
-		many[strconv.Itoa(n)] = ""
-	}
-	type in = service_manage.Instance
-	for _, c := range []struct {
-		name   string
-		code   uint32
-		says   string
-		change func(*in)
-	}{
-		{"service empty", 400120, "service", func(i *in) { i.Service = nil }},
-		{"service length", 400120, "128", func(i *in) { i.Service = str(long(129)) }},
-		{"service characters", 400120, "service", func(i *in) { i.Service = str("a b") }},
-		{"namespace empty", 400110, "namespace", func(i *in) { i.Namespace = str("") }},
-		{"namespace length", 400110, "64", func(i *in) { i.Namespace = str(long(65)) }},
-		{"host missing", 400131, "host", func(i *in) { i.Host = nil }},
-		{"host blank", 400131, "host", func(i *in) { i.Host = str("  ") }},
-		{"host syntax", 400131, "host", func(i *in) { i.Host = str("a/b") }},
-		{"host length", 400131, "128", func(i *in) { i.Host = str(long(129)) }},
-		{"port missing", 400132, "port", func(i *in) { i.Port = nil }},
-		{"port 0", 400132, "port", func(i *in) { i.Port = num(0) }},
-		{"port above", 400132, "65535", func(i *in) { i.Port = num(65536) }},
-		{"protocol", 400136, "32", func(i *in) { i.Protocol = str(long(33)) }},
-		{"version", 400137, "32", func(i *in) { i.Version = str(long(33)) }},
-		{"logic set", 400138, "128", func(i *in) { i.LogicSet = str(long(129)) }},
-		{"id", 400130, "128", func(i *in) { i.Id = str(long(129)) }},
-		{"metadata pairs", 400150, "64", func(i *in) { i.Metadata = many }},
-		{"metadata key", 400150, "128", func(i *in) { i.Metadata = map[string]string{long(129): ""} }},
-		{"metadata value", 400150, "4096", func(i *in) { i.Metadata = map[string]string{"k": long(4097)} }},
-		{"weight", 400103, "65535", func(i *in) { i.Weight = num(65536) }},
-		{"TTL", 400103, "3600", func(i *in) { checked(i, 3601) }},
-		{"vpc", 400103, "64", func(i *in) { i.VpcId = str(long(65)) }},
-		{"zone", 400103, "128", func(i *in) { i.Location = location("", long(129), "") }},
-		{"nothing at all", 400120, "service", func(i *in) { proto.Reset(i) }},
-	} {
-		t.Run(c.name, func(t *testing.T) {
-			msg := message("n", "a", 80)
-			c.change(msg)
-			res, err := d.RegisterInstance(t.Context(), msg)
-			wantCode(t, res, err, c.code)
-			if !strings.Contains(res.GetInfo().GetValue(), c.says) {
-				t.Errorf("the text %q does not say %q", res.GetInfo().GetValue(), c.says)
-			}
-			if res.GetInstance().GetHost().GetValue() != msg.GetHost().GetValue() || res.GetInstance() == nil {
-				t.Errorf("the request is not repeated: %v", res)
-			}
-		})
-	}
-	if got := d.backend.World().Revision(); got != 0 {
-		t.Errorf("something was written: revision %d", got)
-	}
-	if res, err := open(t, func(s *setup) { s.noAuto = true }).RegisterInstance(t.Context(), message("n", "a", 1)); true {
-		wantCode(t, res, err, 400305)
-	}
-}
 
 // polaris-java throws when the instance is missing, and both SDKs read the id
 // only from there.
@@ -104,7 +43,8 @@ func TestAnswerOfARegistrationNamesTheInstance(t *testing.T) {
 	}
 }
 
-func TestAGivenIDIsKeptAndCannotBeTakenOver(t *testing.T) {
+// In the reference the first instance vanishes.
+func TestReferenceDefectAKnownIDReplacesAnotherInstance(t *testing.T) {
 	d := open(t)
 	mine := message("n", "a", 1)
 	mine.Id = str("mine")
@@ -124,7 +64,7 @@ func TestAGivenIDIsKeptAndCannotBeTakenOver(t *testing.T) {
 }
 
 // The reference answers 400208 to all but one of them.
-func TestTheSameInstanceAtOnceIsNoError(t *testing.T) {
+func TestReferenceDefectTheSameInstanceAtOnceIsAnError(t *testing.T) {
 	d := open(t)
 	var all sync.WaitGroup
 	for range 8 {

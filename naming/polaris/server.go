@@ -10,6 +10,8 @@ import (
 	"github.com/polarismesh/specification/source/go/api/v1/service_manage"
 	"go.uber.org/zap"
 	"google.golang.org/grpc"
+	"google.golang.org/grpc/encoding"
+	_ "google.golang.org/grpc/encoding/proto" // the codec that ours falls back to
 	"google.golang.org/grpc/metadata"
 	"google.golang.org/grpc/peer"
 	"google.golang.org/protobuf/types/known/wrapperspb"
@@ -40,14 +42,32 @@ type Deps struct {
 // Server implements v1.PolarisGRPC and v1.PolarisServiceContractGRPC.
 type Server struct {
 	Deps
+	shelf *shelf
 }
 
 var _ service_manage.PolarisGRPCServer = (*Server)(nil)
 
 // New makes the door.
-func New(d Deps) *Server { return &Server{Deps: d} }
+func New(d Deps) *Server { return &Server{Deps: d, shelf: newShelf(shelfBytes)} }
 
-// Register puts the door's services on a server.
+// The windows of flow control towards the server, in bytes: what a client may
+// send that nobody has read yet. Fixed ones, for gRPC would widen those of a
+// client that floods the server to 16 MiB. A larger message takes more round
+// trips.
+const (
+	streamWindow     = 64 << 10
+	connectionWindow = 1 << 20
+)
+
+// Options are what a server needs that the door is registered on.
+func Options() []grpc.ServerOption {
+	return []grpc.ServerOption{
+		grpc.ForceServerCodecV2(codec{encoding.GetCodecV2("proto")}),
+		grpc.StaticStreamWindowSize(streamWindow), grpc.StaticConnWindowSize(connectionWindow),
+	}
+}
+
+// Register puts the door's services on a server that was made with [Options].
 func (s *Server) Register(on *grpc.Server) {
 	service_manage.RegisterPolarisGRPCServer(on, s)
 	service_manage.RegisterPolarisServiceContractGRPCServer(on, s)

@@ -31,7 +31,8 @@ func (d *door) actor(t *testing.T) naming.Actor {
 	return commits[0].Changes[0].Actor
 }
 
-func TestThePeerIsRecorded(t *testing.T) {
+// The reference knows no address of a client that speaks IPv6.
+func TestReferenceDefectIPv6ClientsHaveNoAddress(t *testing.T) {
 	for _, c := range []struct {
 		name string
 		peer net.Addr

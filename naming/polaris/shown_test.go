@@ -14,7 +14,6 @@ import (
 
 	"polestar/naming"
 	"polestar/naming/polaris"
-	"polestar/naming/registry"
 )
 
 func location(region, zone, campus string) *model.Location {
@@ -173,20 +172,16 @@ func TestRevisionMovesExactlyWithWhatIsSeen(t *testing.T) {
 // reloaded asks a second server that read the store of the first.
 func reloaded(t *testing.T, d *door) *service_manage.DiscoverResponse {
 	t.Helper()
-	r := registry.New()
-	l := r.Load()
-	head, err := d.backend.store.Load(t.Context(), l.Add, l.Touched)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := l.Publish(head); err != nil {
-		t.Fatal(err)
-	}
-	second := polaris.New(polaris.Deps{World: r, Auth: d.guard, Ready: func() bool { return true }})
-	return polaris.Answer(second, t.Context(), query(typeInstance, "n", "a", ""))
+	return reloadedAt(t, d, "n", "a")
 }
 
-func TestOnlyHealthyInstances(t *testing.T) {
+func reloadedAt(t *testing.T, d *door, ns, name string) *service_manage.DiscoverResponse {
+	t.Helper()
+	return polaris.Answer(t.Context(), serve(newBackend(t, d.backend.store)), query(typeInstance, ns, name, ""))
+}
+
+// The reference honours the filter over HTTP only.
+func TestReferenceDefectOnlyHealthyIsIgnored(t *testing.T) {
 	d := open(t)
 	d.register(t, message("n", "a", 1))
 	sick := message("n", "a", 2)
@@ -233,6 +228,7 @@ func TestServiceAttributesAreShown(t *testing.T) {
 		return &naming.Service{
 			ID: "id", Key: naming.ServiceKey{Namespace: "n", Name: "a"}, Metadata: naming.Metadata{{Key: "k", Value: "v"}},
 			Business: "shop", Department: "d", Ports: "80", Comment: strconv.Itoa(n), Owner: "o",
+			Cmdb: [3]string{"c1", "c2", "c3"}, ExportTo: []string{"m"},
 		}
 	}
 	apply := func(rev naming.Revision, n int) {
@@ -248,6 +244,7 @@ func TestServiceAttributesAreShown(t *testing.T) {
 	want := &service_manage.Service{
 		Id: str("id"), Namespace: str("n"), Name: str("a"), Metadata: map[string]string{"k": "v"}, Business: str("shop"),
 		Department: str("d"), Ports: str("80"), Comment: str("1"), Owners: str("o"),
+		CmdbMod1: str("c1"), CmdbMod2: str("c2"), CmdbMod3: str("c3"), ExportTo: []*wrapperspb.StringValue{str("m")},
 	}
 	if diff := cmp.Diff(want, res.GetService(), protocmp.Transform(), protocmp.IgnoreFields(want, "ctime", "mtime", "revision")); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)

@@ -23,6 +23,7 @@ type Snapshot struct {
 	contracts        *btree.Map[string, *naming.Contract] // by naming.ContractKey
 	overrides        *btree.Map[string, *naming.Override]
 	names            *btree.Map[string, naming.ServiceKey] // name, NUL, namespace → service
+	exporting        *btree.Map[string, naming.ServiceKey] // services with an ExportTo, by naming.ServiceKey.StoreKey
 	aliases          *btree.Map[string, *naming.Service]   // of the service, NUL, of the alias: naming.ServiceKey.StoreKey
 }
 
@@ -37,6 +38,7 @@ func newSnapshot() *Snapshot {
 		contracts:  new(btree.Map[string, *naming.Contract]),
 		overrides:  new(btree.Map[string, *naming.Override]),
 		names:      new(btree.Map[string, naming.ServiceKey]),
+		exporting:  new(btree.Map[string, naming.ServiceKey]),
 		aliases:    new(btree.Map[string, *naming.Service]),
 	}
 }
@@ -51,6 +53,7 @@ func (s *Snapshot) edit() *Snapshot {
 	next.contracts = s.contracts.Copy()
 	next.overrides = s.overrides.Copy()
 	next.names = s.names.Copy()
+	next.exporting = s.exporting.Copy()
 	next.aliases = s.aliases.Copy()
 	return &next
 }
@@ -58,6 +61,7 @@ func (s *Snapshot) edit() *Snapshot {
 // index keeps what finds a service by other things than its key.
 func (s *Snapshot) index(svc *naming.Service, gone bool) {
 	place(s.names, svc.Key.Name+"\x00"+svc.Key.Namespace, svc.Key, gone)
+	place(s.exporting, svc.Key.StoreKey(), svc.Key, gone || len(svc.ExportTo) == 0)
 	if svc.IsAlias() {
 		place(s.aliases, svc.AliasFor.StoreKey()+"\x00"+svc.Key.StoreKey(), svc, gone)
 	}
@@ -118,6 +122,37 @@ func (s *Snapshot) Clients() iter.Seq[*naming.Client] {
 func (s *Snapshot) Named(name string) iter.Seq[*naming.ServiceState] {
 	return func(yield func(*naming.ServiceState) bool) {
 		for key := range under(s.names, name+"\x00") {
+			if st := s.Service(key); st != nil && !yield(st) {
+				return
+			}
+		}
+	}
+}
+
+// ExportedTo implements naming.World. It looks only at services that export.
+func (s *Snapshot) ExportedTo(namespace string) iter.Seq[*naming.ServiceState] {
+	return func(yield func(*naming.ServiceState) bool) {
+		for n := range s.Namespaces() {
+			if n.Name == namespace {
+				continue
+			}
+			for st := range s.exporters(n) {
+				if named, _ := naming.ExportsTo(s, st.Service, namespace); named && !yield(st) {
+					return
+				}
+			}
+		}
+	}
+}
+
+// exporters walks the services of a namespace that have an ExportTo, of their
+// own or their namespace's.
+func (s *Snapshot) exporters(n *naming.Namespace) iter.Seq[*naming.ServiceState] {
+	if len(n.ServiceExportTo) > 0 {
+		return s.Services(n.Name)
+	}
+	return func(yield func(*naming.ServiceState) bool) {
+		for key := range under(s.exporting, n.Name+"\x00") {
 			if st := s.Service(key); st != nil && !yield(st) {
 				return
 			}

@@ -33,14 +33,16 @@ func (s *Store) Apply(ctx context.Context, writes []naming.Write) (naming.Commit
 	}
 	ctx, cancel := context.WithTimeout(ctx, s.cfg.Timeout)
 	defer cancel()
+	moves := 0 // to other hosts, each once: who waits for a database that is away is told soon
 	for attempt := 1; ; attempt++ {
 		commit, results, err := s.attempt(ctx, writes)
 		if err == nil || naming.KindOf(err) == naming.OutcomeUnknown {
 			return commit, results, err
 		}
 		again := retryable(err)
-		if elsewhere(err) {
+		if elsewhere(err) && moves < len(s.hosts.hosts) {
 			s.hosts.fail()
+			moves++
 			again = true
 		}
 		if !again || attempt == maxAttempts || !rest(ctx, attempt) {

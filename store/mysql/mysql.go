@@ -56,7 +56,14 @@ type Store struct {
 	seq    atomic.Uint64 // of its last attempt to commit
 }
 
-var _ store.Store = (*Store)(nil)
+var (
+	_ store.Store   = (*Store)(nil)
+	_ store.Members = (*Store)(nil)
+)
+
+// ErrUnreachable says that no host of the database took a connection that can
+// write.
+var ErrUnreachable = errors.New("mysql: the database cannot be reached")
 
 // connectTimeout bounds the making of one connection to one host.
 const connectTimeout = time.Second
@@ -79,6 +86,9 @@ func Open(ctx context.Context, cfg Config) (*Store, error) {
 	s.db.SetConnMaxLifetime(5 * time.Minute)
 	if err := migrate(ctx, s.db); err != nil {
 		_ = s.db.Close() // the reason is in err
+		if elsewhere(err) || number(err) == 0 && s.db.PingContext(ctx) != nil {
+			return nil, fmt.Errorf("%w: %w", ErrUnreachable, err)
+		}
 		return nil, fmt.Errorf("mysql: %w", err)
 	}
 	return s, nil

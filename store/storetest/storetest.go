@@ -33,6 +33,7 @@ func Run(t *testing.T, open Open, caps Caps) {
 		"OperatorWins":             testOperatorWins,
 		"ManagedObjects":           testManaged,
 		"AutoCreatedServices":      testAuto,
+		"Members":                  testMembers,
 		"LoadEqualsWritten":        testLoad,
 		"NamesDifferByCase":        testCase,
 		"LimitsAreStored":          testLimits,
@@ -256,6 +257,36 @@ func testIsolationIsKept(t *testing.T, f *fixture) {
 	if _, rs := f.apply(w); rs[0].Instance.Isolated {
 		t.Error("a registration's own wish was ignored")
 	}
+}
+
+// Members of a cluster, on backends that several servers can share.
+func testMembers(t *testing.T, f *fixture) {
+	m, ok := f.Store.(store.Members)
+	if !ok {
+		return // a store of one server has no members to keep
+	}
+	ctx := t.Context()
+	a, b := naming.Member{ID: "a", Address: "h:1", DeafTo: []string{"b", "c"}}, naming.Member{ID: "B", Address: "h:2"}
+	announce := func(m2 naming.Member, want ...naming.Member) {
+		t.Helper()
+		got, err := m.Announce(ctx, m2)
+		if diff := cmp.Diff(want, got); diff != "" || err != nil {
+			t.Errorf("%v: %s", err, diff)
+		}
+	}
+	at := func(m naming.Member, beat uint64) naming.Member { m.Beat = beat; return m }
+	announce(a, at(a, 1))
+	announce(b, at(b, 1), at(a, 1))
+	a.DeafTo = nil
+	announce(a, at(b, 1), at(a, 2))
+	if err := m.Remove(ctx, at(a, 1)); err != nil {
+		t.Error(err)
+	}
+	announce(b, at(b, 2), at(a, 2)) // a beat in between kept it
+	if err := m.Remove(ctx, at(a, 2)); err != nil {
+		t.Error(err)
+	}
+	announce(b, at(b, 3))
 }
 
 // Services, aliases and namespaces: what still belongs to one keeps it.

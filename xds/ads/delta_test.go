@@ -1,6 +1,13 @@
 package ads
 
-import "testing"
+import (
+	"testing"
+
+	discoveryv3 "github.com/envoyproxy/go-control-plane/envoy/service/discovery/v3"
+	endpointv3 "github.com/envoyproxy/go-control-plane/envoy/service/endpoint/v3"
+
+	"polestar/xds/resource"
+)
 
 func TestD01SubscribedAgainIsSentAgain(t *testing.T) {
 	play(t, deltaEnvoy, `
@@ -90,6 +97,41 @@ func TestD04EndpointsOfAClusterSentOnThisStreamFollow(t *testing.T) {
 		> eds +a +b a=1 b=1
 		< eds #2 @3 a=1
 	`)
+}
+
+// TestD04ClientThatWarmsIsSentItsEndpoints: an Envoy that reconnects while a
+// cluster warms asks for endpoints first, and for nothing of clusters until it
+// has them or 15 s have passed.
+func TestD04ClientThatWarmsIsSentItsEndpoints(t *testing.T) {
+	play(t, deltaEnvoy, `
+		put cds a 2
+		put eds a 1
+		put eds b 1
+		> eds +a +b +c a=1 b=1 c=1 nobody=1
+		< eds #1 @3 a=1 b=1 -c
+		> cds a=2
+		< cds #2 @3
+		> eds #1
+		> cds #2
+		< nothing
+	`)
+}
+
+func TestD04StreamOfEndpointsAloneSendsOnlyDifferences(t *testing.T) {
+	d := open(t)
+	d.put(resource.Endpoints, "a", "a1")
+	d.put(resource.Endpoints, "b", "b2")
+	s, err := endpointv3.NewEndpointDiscoveryServiceClient(d.conn).DeltaEndpoints(patient(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := deltaClient{t, s}
+	c.send(&discoveryv3.DeltaDiscoveryRequest{
+		Node: envoy, ResourceNamesSubscribe: []string{"a", "b"}, InitialResourceVersions: map[string]string{"a": "a1", "b": "b1"},
+	})
+	if r := c.recv(); len(r.GetResources()) != 1 || r.GetResources()[0].GetName() != "b" {
+		t.Errorf("sent %v, want b alone", r)
+	}
 }
 
 func TestD06UnsubscribeNeedsNoAnswer(t *testing.T) {

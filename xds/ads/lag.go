@@ -9,9 +9,8 @@ import (
 // Lag is what one client lacks of a revision.
 type Lag struct {
 	Client    ClientStatus
-	Concerned int             // resources looked at that mean something to the client
-	Lacking   []NameStatus    // those of which it has not accepted the revision, see [NameStatus.Has]
-	Moved     <-chan struct{} // closed when the client says or is sent something, and at its end
+	Concerned int          // resources looked at that mean something to the client
+	Lacking   []NameStatus // those of which it has not accepted the revision, see [NameStatus.Has]
 }
 
 // Streams lists the connected clients that have said who they are, by the
@@ -30,8 +29,8 @@ func (s *Server) Streams() []uint64 {
 
 // Lag says what a client lacks of a revision, which must be in the cache: of
 // the resources that are named, or of all when refs is nil. It is false when
-// there is no such stream any more. Look again when Moved is closed; nothing
-// changes the answer before, but a change of a resource.
+// there is no such stream any more, or its client has not said who it is. A
+// [Watch] tells when to look again.
 func (s *Server) Lag(id, revision uint64, refs []resource.Ref) (Lag, bool) {
 	s.mu.Lock()
 	st := s.streams[id]
@@ -41,7 +40,7 @@ func (s *Server) Lag(id, revision uint64, refs []resource.Ref) (Lag, bool) {
 	}
 	st.mu.Lock()
 	defer st.mu.Unlock()
-	if st.machine == nil || st.ended {
+	if st.machine == nil {
 		return Lag{}, false
 	}
 	l := Lag{}
@@ -57,10 +56,6 @@ func (s *Server) Lag(id, revision uint64, refs []resource.Ref) (Lag, bool) {
 	} else {
 		st.machine.these(refs, look)
 	}
-	if st.moved == nil {
-		st.moved = make(chan struct{})
-	}
-	l.Moved = st.moved
 	return l, true
 }
 
@@ -84,20 +79,4 @@ func (m *Machine) these(refs []resource.Ref, look func(NameStatus)) {
 			look(n)
 		}
 	}
-}
-
-// moves wakes those who wait for the stream to move. st.mu is held.
-func (st *stream) moves() {
-	if st.moved != nil {
-		close(st.moved)
-		st.moved = nil
-	}
-}
-
-// end is called once, when the stream is no longer served.
-func (st *stream) end() {
-	st.mu.Lock()
-	defer st.mu.Unlock()
-	st.ended = true
-	st.moves()
 }

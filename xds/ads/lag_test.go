@@ -83,53 +83,69 @@ func TestLag(t *testing.T) {
 	d := open(t)
 	d.put(resource.Cluster, "a", "a1")
 	d.change(resource.Endpoints, "a", "e2")
-	silent := d.sotw(t)
-	if got := d.server.Streams(); len(got) != 0 {
-		t.Errorf("streams of clients that said nothing: %v", got)
-	}
 	c := d.sotw(t)
 	c.send(&discoveryv3.DiscoveryRequest{Node: envoy, TypeUrl: resource.Cluster.URL()})
 	r := c.recv()
-	ids := d.server.Streams()
+	watch := d.server.Watch()
+	defer watch.Close()
+	<-watch.Wake()
+	ids := watch.Take()
 	if len(ids) != 1 {
-		t.Fatalf("streams: %v", ids)
+		t.Fatalf("what is open counts as moved: %v", ids)
 	}
-	l, ok := d.server.Lag(ids[0], 2, nil)
+	id := ids[0]
+	l, ok := d.server.Lag(id, 2, nil)
 	if !ok || l.Client.NodeID != "n1" || l.Concerned != 1 || len(l.Lacking) != 1 || l.Lacking[0].State() != Stale {
 		t.Fatalf("not answered yet: %+v", l)
 	}
-	other, ok := d.server.Lag(ids[0], 2, []resource.Ref{{Type: resource.Cluster, Name: "b"}, {Type: resource.Endpoints, Name: "a"}})
+	other, ok := d.server.Lag(id, 2, []resource.Ref{{Type: resource.Cluster, Name: "b"}, {Type: resource.Endpoints, Name: "a"}})
 	if !ok || other.Concerned != 0 || len(other.Lacking) != 0 {
 		t.Errorf("what it does not subscribe to: %+v", other)
 	}
+	// until waits for movements of the stream, and for nothing else.
+	until := func(f func(Lag, bool) bool) {
+		t.Helper()
+		for l, ok := d.server.Lag(id, 3, nil); !f(l, ok); l, ok = d.server.Lag(id, 3, nil) {
+			<-watch.Wake()
+			for _, moved := range watch.Take() {
+				if moved != id {
+					t.Errorf("stream %d moved", moved)
+				}
+			}
+		}
+	}
 	c.send(&discoveryv3.DiscoveryRequest{TypeUrl: resource.Cluster.URL(), ResponseNonce: r.GetNonce()})
-	for len(l.Lacking) > 0 { // the sending itself may have closed the first
-		<-l.Moved
-		l, _ = d.server.Lag(ids[0], 2, nil)
-	}
-
-	// A refusal and the end move it too.
+	until(func(l Lag, _ bool) bool { return len(l.Lacking) == 0 })
 	d.change(resource.Cluster, "a", "a3")
-	r = c.recv()
-	l, _ = d.server.Lag(ids[0], 3, nil)
+	until(func(l Lag, _ bool) bool { return len(l.Lacking) == 1 && l.Lacking[0].Sent.Version == "a3" })
 	c.send(&discoveryv3.DiscoveryRequest{
-		TypeUrl: resource.Cluster.URL(), ResponseNonce: r.GetNonce(), ErrorDetail: &rpcstatus.Status{Message: "no"},
+		TypeUrl: resource.Cluster.URL(), ResponseNonce: c.recv().GetNonce(), ErrorDetail: &rpcstatus.Status{Message: "no"},
 	})
-	for !l.Lacking[0].Refused.Final {
-		<-l.Moved
-		l, _ = d.server.Lag(ids[0], 3, nil)
-	}
+	until(func(l Lag, _ bool) bool { return l.Lacking[0].Refused.Final })
 	if err := c.CloseSend(); err != nil {
 		t.Fatal(err)
 	}
-	for ok {
-		<-l.Moved
-		l, ok = d.server.Lag(ids[0], 3, nil)
-	}
+	until(func(_ Lag, ok bool) bool { return !ok })
 	if _, ok := d.server.Lag(99, 1, nil); ok {
 		t.Error("a stream that does not exist was found")
 	}
-	if err := silent.CloseSend(); err != nil {
-		t.Fatal(err)
+}
+
+func TestAClosedWatchCollectsNothing(t *testing.T) {
+	d := open(t)
+	gone, watch := d.server.Watch(), d.server.Watch()
+	gone.Close()
+	c := d.sotw(t)
+	c.send(&discoveryv3.DiscoveryRequest{Node: envoy, TypeUrl: resource.Cluster.URL()})
+	c.recv()
+	if len(gone.Take()) != 0 {
+		t.Error("a closed watch collects")
+	}
+	if got := watch.Take(); len(got) != 1 || len(watch.Take()) != 0 {
+		t.Errorf("the open one collected %v, or tells it twice", got)
+	}
+	watch.Close()
+	if d.server.watches.any.Load() {
+		t.Error("streams look for watches that are gone")
 	}
 }

@@ -108,6 +108,7 @@ type draft struct {
 type Machine struct {
 	src      Source
 	delta    bool
+	single   bool // the stream is of one type
 	channels [types]channel
 	nonces   uint64
 	answers  []*Response // to types that are not served (delta)
@@ -171,9 +172,28 @@ func (m *Machine) Request(now time.Time, r Request) (Verdict, error) {
 		return v, err
 	}
 	if m.delta && first && t == resource.Endpoints {
-		ch.(*partial).follow(r.Initial, m.channels[resource.Cluster].(*partial))
+		m.resume(ch.(*partial), r.Initial)
 	}
 	return v, nil
+}
+
+// resume looks at the endpoints that a client has from an earlier stream: those
+// that it may be waiting for must be sent, changed or not.
+//
+// Whoever asks for endpoints before clusters warms one: until its endpoints
+// come, an Envoy says nothing of clusters, and then only after a timeout of
+// 15 s. It got the cluster on the earlier stream, so nobody knows which it is.
+func (m *Machine) resume(endpoints *partial, initial map[string]string) {
+	clusters := m.channels[resource.Cluster].(*partial)
+	if clusters.active || m.single {
+		endpoints.follow(initial, clusters)
+		return
+	}
+	for name := range initial {
+		if endpoints.names[name].named {
+			endpoints.look(name, forced)
+		}
+	}
 }
 
 func (m *Machine) settle(now time.Time, ch channel, r Request) (Verdict, error) {

@@ -65,6 +65,7 @@ type Server struct {
 	byType  [types]typeMeter
 	stop    chan struct{}  // closed by Drain
 	running sync.WaitGroup // goroutines of streams
+	watches watches
 
 	mu       sync.Mutex // guards everything below
 	stopping bool
@@ -137,10 +138,10 @@ func (s *Server) open(st *stream) error {
 }
 
 func (s *Server) close(st *stream) {
-	st.end()
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	delete(s.streams, st.id)
+	s.moved(st)
 	s.meter.streams.WithLabelValues(st.protocol()).Dec()
 	s.running.Done()
 }

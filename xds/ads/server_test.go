@@ -12,9 +12,12 @@ import (
 	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
 	clusterservice "github.com/envoyproxy/go-control-plane/envoy/service/cluster/v3"
 	discoveryv3 "github.com/envoyproxy/go-control-plane/envoy/service/discovery/v3"
+	"github.com/google/go-cmp/cmp"
 	"github.com/prometheus/client_golang/prometheus"
 	rpcstatus "google.golang.org/genproto/googleapis/rpc/status"
 	"google.golang.org/grpc/codes"
+	"google.golang.org/protobuf/testing/protocmp"
+	"google.golang.org/protobuf/types/known/structpb"
 
 	"polestar/xds/resource"
 )
@@ -239,5 +242,38 @@ func TestMetricsAndClient(t *testing.T) {
 	}
 	if _, _, ok := d.server.Client(got.ID + 1); ok {
 		t.Error("a stream that does not exist was found")
+	}
+}
+
+func TestIdentityOfAClientIsBounded(t *testing.T) {
+	d := open(t)
+	text := strings.Repeat("x", 1000)
+	fields := map[string]*structpb.Value{}
+	for i := range 5 {
+		fields[fmt.Sprint(i)] = structpb.NewStringValue(text)
+	}
+	small := &structpb.Struct{Fields: map[string]*structpb.Value{"a": structpb.NewStringValue("b")}}
+	where := &corev3.Locality{Zone: "z"}
+	for _, c := range []struct{ sent, kept *corev3.Node }{
+		{
+			&corev3.Node{Id: "n", Cluster: "c", Locality: where, Metadata: small, ClientFeatures: []string{"f"}},
+			&corev3.Node{Id: "n", Cluster: "c", Locality: where, Metadata: small},
+		},
+		{
+			&corev3.Node{Id: "n", Cluster: "c", Locality: where, Metadata: &structpb.Struct{Fields: fields}},
+			&corev3.Node{Id: "n", Cluster: "c", Locality: where},
+		},
+		{&corev3.Node{Id: "n", Cluster: strings.Repeat("c", maxSelf), Metadata: small}, &corev3.Node{Id: "n"}},
+	} {
+		s := d.sotw(t)
+		s.send(&discoveryv3.DiscoveryRequest{Node: c.sent, TypeUrl: resource.Endpoints.URL(), ResourceNames: []string{"none"}})
+		s.recv()
+		ids := d.server.Streams()
+		if diff := cmp.Diff(c.kept, d.server.Identity(ids[len(ids)-1]), protocmp.Transform()); diff != "" {
+			t.Error(diff)
+		}
+	}
+	if n := d.server.Identity(99); n != nil {
+		t.Errorf("of no stream: %v", n)
 	}
 }

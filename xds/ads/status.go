@@ -5,12 +5,16 @@ import (
 	"strings"
 	"time"
 
+	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
+	"google.golang.org/protobuf/proto"
+
 	"polestar/xds/resource"
 )
 
 const (
-	maxReason       = 512 // bytes of a client's error text that are kept
-	maxRefusedNames = 32  // names of a refused response that are kept
+	maxReason       = 512  // bytes of a client's error text that are kept
+	maxRefusedNames = 32   // names of a refused response that are kept
+	maxSelf         = 4096 // bytes of what a client says of itself that are kept
 )
 
 // ClientStatus says what one connected client has, since when and why not more.
@@ -96,6 +100,47 @@ func truncate(s string) string {
 		s = s[:maxReason]
 	}
 	return strings.ToValidUTF8(strings.Clone(s), "?")
+}
+
+// self encodes who a client is, as it said: id, cluster, user agent, locality,
+// metadata. Of one that says more than is kept, the metadata are left out, and
+// then all but the id.
+func self(n *corev3.Node) []byte {
+	id := truncate(n.GetId())
+	who := &corev3.Node{
+		Id: id, Cluster: n.GetCluster(), UserAgentName: n.GetUserAgentName(), UserAgentVersionType: n.GetUserAgentVersionType(),
+		Locality: n.GetLocality(), Metadata: n.GetMetadata(),
+	}
+	if proto.Size(who) > maxSelf {
+		who.Metadata = nil
+	}
+	if proto.Size(who) > maxSelf {
+		who = &corev3.Node{Id: id}
+	}
+	b, err := proto.Marshal(who)
+	if err != nil {
+		return nil // it came in decoded
+	}
+	return b
+}
+
+// Identity is what a client says of itself: its id, and of the rest what fits
+// into 4 KiB; nil when there is no such stream.
+func (s *Server) Identity(id uint64) *corev3.Node {
+	s.mu.Lock()
+	st := s.streams[id]
+	s.mu.Unlock()
+	if st == nil {
+		return nil
+	}
+	st.mu.Lock()
+	b := st.self
+	st.mu.Unlock()
+	n := &corev3.Node{}
+	if b == nil || proto.Unmarshal(b, n) != nil {
+		return nil
+	}
+	return n
 }
 
 // Status describes the types that the client asked for.

@@ -37,8 +37,7 @@ type stream struct {
 	view    View
 	node    string
 	agent   string
-	ended   bool
-	moved   chan struct{} // see [Lag]; nil while nobody waits
+	self    []byte // what the client says of itself, encoded; see [Server.Identity]
 }
 
 // incoming is a received message, or the end of the stream.
@@ -148,7 +147,7 @@ func (st *stream) handle(m incoming) error {
 	case want != "" && m.request.URL != want:
 		return status.Errorf(codes.InvalidArgument, "type_url: this service serves %s only", want)
 	}
-	defer st.moves()
+	defer st.server.moved(st)
 	v, err := st.machine.Request(time.Now(), m.request)
 	if v.Accepted || v.Refused {
 		st.server.byType[v.Type].judged(v.Accepted, v.Took)
@@ -171,13 +170,14 @@ func (st *stream) identify(n *corev3.Node) error {
 	if err != nil {
 		return status.Error(codes.InvalidArgument, err.Error())
 	}
-	st.view, st.node, st.agent = view, truncate(n.GetId()), userAgent(n)
+	st.view, st.node, st.agent, st.self = view, truncate(n.GetId()), userAgent(n), self(n)
 	src := newSource(st.watcher, st.server.Cache, st.server.Revision, view.Scope())
 	if st.delta {
 		st.machine = NewDelta(src, view.LegacyWildcard())
 	} else {
 		st.machine = NewSotW(src, view.LegacyWildcard())
 	}
+	st.machine.single = st.service != aggregated
 	return nil
 }
 
@@ -189,7 +189,7 @@ func (st *stream) flush(ctx context.Context) error {
 		if st.machine != nil {
 			st.machine.Changed(st.watcher.Take())
 			r = st.machine.Next(time.Now())
-			st.moves()
+			st.server.moved(st)
 		}
 		st.mu.Unlock()
 		if r == nil {

@@ -41,6 +41,8 @@ type View struct {
 	Egress    netip.AddrPort // invalid: none
 	Ingress   netip.AddrPort // of a sidecar or gateway; only the first has one
 	BindPorts string         // of a sidecar, as 80,8080: ascending, each once
+	Mutual    resource.Mutual
+	OnDemand  bool // of a sidecar: asks for clusters one by one
 	Draining  bool
 }
 
@@ -170,7 +172,8 @@ func userAgent(n *corev3.Node) string {
 // Scope is everything that the resources depend on which the client is sent.
 func (v *View) Scope() resource.Scope {
 	s := resource.Scope{
-		Client: v.Client, Kind: v.Kind, Namespace: v.Namespace, Service: v.Service, BindPorts: v.BindPorts,
+		Client: v.Client, Kind: v.Kind, Namespace: v.Namespace, Service: v.Service,
+		BindPorts: v.BindPorts, Mutual: v.Mutual, OnDemand: v.OnDemand,
 		Location: v.Location, Draining: v.Draining,
 	}
 	if v.Egress.IsValid() {

@@ -130,7 +130,8 @@ func TestParseRefuses(t *testing.T) {
 		"Polaris port 65536":   {polarisWith(KeyPolarisPorts, "65536"), KeyPolarisPorts},
 		"65 Polaris ports":     {polarisWith(KeyPolarisPorts, manyPorts.String()), "65 ports, at most 64"},
 		"Polaris port list":    {polarisWith(KeyPolarisPorts, []any{80}), KeyPolarisPorts + ": must be a string"},
-		"Polaris TLS":          {polarisWith(KeyPolarisTLS, "strict"), KeyPolarisTLS},
+		"Polaris TLS":          {polarisWith(KeyPolarisTLS, "on"), KeyPolarisTLS + `: "on" is neither`},
+		"Polaris on demand":    {polarisWith(KeyPolarisOnDemand, "yes"), KeyPolarisOnDemand + `: "yes" is neither`},
 		"Polaris egress":       {polarisWith(KeyEgress, "localhost:1"), KeyEgress},
 		"Polaris ingress":      {polarisWith(KeyIngress, 15006), KeyIngress},
 	} {

@@ -20,7 +20,8 @@ const (
 	KeyPolarisNamespace = "sidecar.polarismesh.cn/serviceNamespace"
 	KeyPolarisService   = "sidecar.polarismesh.cn/serviceName"
 	KeyPolarisPorts     = "sidecar.polarismesh.cn/bindPorts" // as in 80,8080
-	KeyPolarisTLS       = "polarismesh.cn/tls-mode"          // none
+	KeyPolarisTLS       = "polarismesh.cn/tls-mode"          // none, permissive or strict
+	KeyPolarisOnDemand  = "sidecar.polarismesh.cn/openOnDemand"
 
 	KeyGatewayNamespace    = "gateway.polarismesh.cn/serviceNamespace"
 	KeyGatewayService      = "gateway.polarismesh.cn/serviceName"
@@ -59,46 +60,56 @@ func polarisID(id string) (kind resource.Kind, namespace string) {
 
 // polaris reads the metadata of an Envoy set up for Polaris.
 func (v *View) polaris(n *corev3.Node) error {
-	var namespace, service, oldNamespace, oldService, ports, tls, egress, ingress string
-	names := [2]string{KeyPolarisNamespace, KeyPolarisService}
-	if v.Kind == resource.Gateway {
-		names = [2]string{KeyGatewayNamespace, KeyGatewayService}
-	}
-	for _, f := range [...]struct {
-		key  string
-		into *string
-	}{
-		{names[0], &namespace},
-		{names[1], &service},
-		{KeyOldGatewayNamespace, &oldNamespace},
-		{KeyOldGatewayService, &oldService},
-		{KeyPolarisPorts, &ports},
-		{KeyPolarisTLS, &tls},
-		{KeyEgress, &egress},
-		{KeyIngress, &ingress},
-	} {
-		s, err := looseTextOf(n, f.key)
-		if err != nil {
-			return err
-		}
-		*f.into = s
-	}
-	if v.Kind == resource.Gateway {
-		namespace, service = cmp.Or(namespace, oldNamespace), cmp.Or(service, oldService)
-	}
-	v.Namespace, v.Service = cmp.Or(namespace, v.Namespace), service
-	if tls != "" && tls != "none" { // served as none, secrets would go in the clear
-		return fmt.Errorf("node.metadata.%s: %.64q is not offered; none is", KeyPolarisTLS, tls)
-	}
-	var err error
-	if v.Egress, err = listenAddress(KeyEgress, egress, resource.OutboundPort); err != nil || v.Kind == resource.Gateway {
+	m, err := polarisMetadata(n)
+	if err != nil {
 		return err
 	}
-	if v.BindPorts, err = bindPorts(ports); err != nil {
+	if v.Egress, err = listenAddress(KeyEgress, m[KeyEgress], resource.OutboundPort); err != nil {
 		return err
 	}
-	v.Ingress, err = listenAddress(KeyIngress, ingress, resource.InboundPort)
+	switch tls := m[KeyPolarisTLS]; strings.ToLower(tls) {
+	case "", "none":
+	case "permissive":
+		v.Mutual = resource.MutualPermissive
+	case "strict":
+		v.Mutual = resource.MutualStrict
+	default: // taken for none, secrets would go in the clear
+		return fmt.Errorf("node.metadata.%s: %.64q is neither none nor permissive nor strict", KeyPolarisTLS, tls)
+	}
+	if v.Kind == resource.Gateway {
+		v.Namespace = cmp.Or(m[KeyGatewayNamespace], m[KeyOldGatewayNamespace], v.Namespace)
+		v.Service = cmp.Or(m[KeyGatewayService], m[KeyOldGatewayService])
+		return nil
+	}
+	v.Namespace, v.Service = cmp.Or(m[KeyPolarisNamespace], v.Namespace), m[KeyPolarisService]
+	switch onDemand := m[KeyPolarisOnDemand]; onDemand {
+	case "", "false":
+	case "true":
+		v.OnDemand = true
+	default:
+		return fmt.Errorf("node.metadata.%s: %.64q is neither true nor false", KeyPolarisOnDemand, onDemand)
+	}
+	if v.BindPorts, err = bindPorts(m[KeyPolarisPorts]); err != nil {
+		return err
+	}
+	v.Ingress, err = listenAddress(KeyIngress, m[KeyIngress], resource.InboundPort)
 	return err
+}
+
+// polarisMetadata reads the values of Polaris' keys and of our two.
+func polarisMetadata(n *corev3.Node) (map[string]string, error) {
+	out := map[string]string{}
+	for _, key := range []string{
+		KeyPolarisNamespace, KeyPolarisService, KeyPolarisPorts, KeyPolarisTLS, KeyPolarisOnDemand,
+		KeyGatewayNamespace, KeyGatewayService, KeyOldGatewayNamespace, KeyOldGatewayService, KeyEgress, KeyIngress,
+	} {
+		text, err := looseTextOf(n, key)
+		if err != nil {
+			return nil, err
+		}
+		out[key] = text
+	}
+	return out, nil
 }
 
 // bindPorts brings a list of ports into its one canonical form.

@@ -69,9 +69,10 @@ func TestPolarisNode(t *testing.T) {
 			"sidecar~k8s/1~10.0.0.9", "envoy",
 			map[string]any{
 				KeyPolarisNamespace: "prod", KeyPolarisPorts: "9090, 80,80,", KeyEgress: "127.0.0.1:1", KeyIngress: "[::1]:2",
+				KeyPolarisTLS: "strict", KeyPolarisOnDemand: true,
 			},
 			resource.Scope{
-				Kind: resource.Sidecar, Namespace: "prod", BindPorts: "80,9090",
+				Kind: resource.Sidecar, Namespace: "prod", BindPorts: "80,9090", Mutual: resource.MutualStrict, OnDemand: true,
 				EgressAddress: "127.0.0.1", EgressPort: 1, IngressAddress: "::1", IngressPort: 2,
 			},
 			"sidecar in prod",
@@ -84,8 +85,11 @@ func TestPolarisNode(t *testing.T) {
 		},
 		"a gateway with the old keys": {
 			"gateway~k8s/1~10.0.0.9", "envoy",
-			map[string]any{KeyOldGatewayNamespace: "edge", KeyOldGatewayService: "gw"},
-			resource.Scope{Kind: resource.Gateway, Namespace: "edge", Service: "gw", EgressAddress: "0.0.0.0", EgressPort: 15001},
+			map[string]any{KeyOldGatewayNamespace: "edge", KeyOldGatewayService: "gw", KeyPolarisTLS: "Permissive"},
+			resource.Scope{
+				Kind: resource.Gateway, Namespace: "edge", Service: "gw", Mutual: resource.MutualPermissive,
+				EgressAddress: "0.0.0.0", EgressPort: 15001,
+			},
 			"gateway of edge/gw",
 		},
 		"gRPC is gRPC, whatever its id": {

@@ -84,6 +84,9 @@ func frameOf(e *endpoint) frame {
 	}
 	f.entry = field(len(subsetFilter)) + field(e.fields)
 	f.metadata = field(f.entry)
+	if e.mutual {
+		f.metadata += len(mutualEntry)
+	}
 	f.total = field(f.endpoint) + 2 + field(f.metadata) + field(numberSize(e.weight))
 	return f
 }
@@ -109,6 +112,7 @@ func (w *writer) measure(e *endpoint) int {
 	for _, p := range w.pairs {
 		e.fields += field(pairSize(p))
 	}
+	e.mutual = w.client == Envoy && speaksMutual(e.Instance)
 	e.size = frameOf(e).total
 	return e.size
 }
@@ -129,11 +133,19 @@ func (w *writer) endpoint(b []byte, e *endpoint) []byte {
 	b = open(b, 2, e.fields)           // its value, a Struct
 	w.pairs = subset(w.pairs[:0], e.Instance, w.client)
 	for _, p := range w.pairs {
-		b = open(b, 1, pairSize(p)) // an entry of Struct.fields
-		b = text(b, 1, p.Key)
-		b = text(open(b, 2, field(len(p.Value))), 3, p.Value) // Value.string_value
+		b = appendPair(b, p)
+	}
+	if e.mutual {
+		b = append(b, mutualEntry...)
 	}
 	return number(b, 4, e.weight) // LbEndpoint.load_balancing_weight
+}
+
+// appendPair appends an entry of Struct.fields.
+func appendPair(b []byte, p naming.Pair) []byte {
+	b = open(b, 1, pairSize(p))
+	b = text(b, 1, p.Key)
+	return text(open(b, 2, field(len(p.Value))), 3, p.Value) // Value.string_value
 }
 
 // subset lists an endpoint's metadata sorted by key. The instance's own pairs

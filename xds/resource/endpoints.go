@@ -31,6 +31,7 @@ type endpoint struct {
 	health           health
 	weight           uint32 // after scaling; never 0
 	size, fields     int    // of the encoded LbEndpoint, and of its metadata's fields
+	mutual           bool   // marked as speaking mutual TLS
 	more             []netip.AddrPort
 }
 

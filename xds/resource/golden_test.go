@@ -62,6 +62,8 @@ type goldenInstance struct {
 type goldenKey struct {
 	Type, Client, Name, Namespace string
 	Service, Ports                string    // of a sidecar
+	Mutual                        Mutual    // 1: permissive, 2: strict
+	OnDemand                      bool      `yaml:"ondemand"`
 	Egress                        string    // ip; the port is 15001
 	Location                      [3]string // of the client: region, zone, campus
 	Draining                      bool
@@ -132,6 +134,7 @@ func (k *goldenKey) key(t *testing.T) Key {
 		t.Fatalf("resource %+v: type is one of cds, eds, lds, rds and client one of envoy, grpc, sidecar, gateway", *k)
 	}
 	s.Namespace, s.Service, s.BindPorts, s.EgressAddress, s.EgressPort = k.Namespace, k.Service, k.Ports, k.Egress, OutboundPort
+	s.Mutual, s.OnDemand = k.Mutual, k.OnDemand
 	if s.Namespace == "" {
 		s.Namespace = naming.DefaultNamespace
 	}

@@ -80,6 +80,8 @@ type Scope struct {
 	Namespace      string // the node's own
 	Service        string // of a sidecar: the service that it stands before; may be empty
 	BindPorts      string // of a sidecar: where its application listens, as 80,8080; may be empty
+	Mutual         Mutual // of a sidecar or gateway
+	OnDemand       bool   // of a sidecar: it asks for a cluster when the first request for it arrives
 	Location       naming.Location
 	Draining       bool   // an Envoy that wants isolated instances, too, marked as draining
 	EgressAddress  string // host of the egress listener; of a plain node, empty means that it has none

@@ -95,9 +95,9 @@ func (s Scope) self() (naming.ServiceKey, bool) {
 func (s Scope) polaris(t Type) Scope {
 	switch t {
 	case Cluster:
-		return Scope{Kind: Sidecar, Namespace: s.Namespace}
+		return Scope{Kind: Sidecar, Namespace: s.Namespace, Mutual: s.Mutual}
 	case Listener:
-		return Scope{Kind: s.Kind, EgressAddress: s.EgressAddress, EgressPort: s.EgressPort}
+		return Scope{Kind: s.Kind, OnDemand: s.OnDemand, EgressAddress: s.EgressAddress, EgressPort: s.EgressPort}
 	case Route:
 		return Scope{Kind: s.Kind, Namespace: s.Namespace}
 	default:
@@ -122,6 +122,7 @@ func (s Scope) polarisNamed(t Type, name string) Scope {
 		own.BindPorts = s.BindPorts
 	}
 	if t == Listener {
+		own.Mutual, own.OnDemand = s.Mutual, s.OnDemand
 		own.IngressAddress, own.IngressPort = s.IngressAddress, s.IngressPort
 	}
 	return own
@@ -179,7 +180,7 @@ func buildPolaris(w naming.World, f Form) (message, naming.Revision, []Problem) 
 		}
 		if st := f.shown(w, serviceOutbound(w, f.Name)); st != nil {
 			set, wrong := settingsOf(st.Service)
-			return outboundCluster(st.Service, &set), revisionOf(w, st.Service), wrong
+			return outboundCluster(st.Service, &set, s.Mutual), revisionOf(w, st.Service), wrong
 		}
 	case Listener:
 		if f.Name == outboundListener {

@@ -17,10 +17,11 @@ import (
 
 // outboundCluster is a service's cluster under the name that sidecars and
 // gateways know. Its endpoints are those of all Envoys: one encoding for all.
-func outboundCluster(s *naming.Service, set *naming.Settings) *clusterv3.Cluster {
+func outboundCluster(s *naming.Service, set *naming.Settings, mode Mutual) *clusterv3.Cluster {
 	c := cluster(s, set, Envoy)
 	c.EdsClusterConfig.ServiceName = c.GetName()
 	c.Name = OutboundName(s.Key)
+	mutualUpstream(c, s.Key, mode)
 	return c
 }
 

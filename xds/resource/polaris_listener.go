@@ -23,9 +23,12 @@ func originalDestination() []*listenerv3.ListenerFilter {
 
 // polarisManager handles HTTP, also the version 1.0 that old clients of Polaris'
 // sidecars speak.
-func polarisManager(stats, routes string) *hcmv3.HttpConnectionManager {
+func polarisManager(stats, routes string, onDemand bool) *hcmv3.HttpConnectionManager {
 	m := httpManager(stats, routes)
 	m.HttpProtocolOptions = &corev3.Http1ProtocolOptions{AcceptHttp_10: true}
+	if onDemand {
+		m.HttpFilters = append([]*hcmv3.HttpFilter{onDemandFilter()}, m.HttpFilters...)
+	}
 	return m
 }
 
@@ -41,13 +44,17 @@ func polarisOutbound(s Scope) *listenerv3.Listener {
 		TrafficDirection: corev3.TrafficDirection_OUTBOUND,
 		Address:          address(s.EgressAddress, s.EgressPort),
 		ListenerFilters:  originalDestination(),
-		FilterChains:     []*listenerv3.FilterChain{{Filters: httpFilters(polarisManager("OUTBOUND_HTTP", routes))}},
+		FilterChains:     []*listenerv3.FilterChain{{Filters: httpFilters(polarisManager("OUTBOUND_HTTP", routes, s.OnDemand))}},
 	}
 }
 
 // polarisInbound takes what arrives at an application: HTTP on its ports by
 // route, anything else untouched to where it was going.
 func polarisInbound(in inbound, s Scope) *listenerv3.Listener {
+	untouched := &tcpv3.TcpProxy{StatPrefix: inboundPassthrough, ClusterSpecifier: &tcpv3.TcpProxy_Cluster{Cluster: inboundPassthrough}}
+	if s.OnDemand {
+		untouched.OnDemand = onDemandTCP()
+	}
 	out := &listenerv3.Listener{
 		Name:             inboundListenerName(in.key),
 		TrafficDirection: corev3.TrafficDirection_INBOUND,
@@ -56,17 +63,15 @@ func polarisInbound(in inbound, s Scope) *listenerv3.Listener {
 		DefaultFilterChain: &listenerv3.FilterChain{
 			Name: "PassthroughFilterChain",
 			Filters: []*listenerv3.Filter{{
-				Name: "envoy.filters.network.tcp_proxy",
-				ConfigType: &listenerv3.Filter_TypedConfig{TypedConfig: mustAny(&tcpv3.TcpProxy{
-					StatPrefix: inboundPassthrough, ClusterSpecifier: &tcpv3.TcpProxy_Cluster{Cluster: inboundPassthrough},
-				})},
+				Name:       "envoy.filters.network.tcp_proxy",
+				ConfigType: &listenerv3.Filter_TypedConfig{TypedConfig: mustAny(untouched)},
 			}},
 		},
 	}
 	chain := func(port uint32, routes string) {
 		out.FilterChains = append(out.FilterChains, &listenerv3.FilterChain{
 			FilterChainMatch: &listenerv3.FilterChainMatch{DestinationPort: wrapperspb.UInt32(port)},
-			Filters:          httpFilters(polarisManager("INBOUND_HTTP", routes)),
+			Filters:          httpFilters(polarisManager("INBOUND_HTTP", routes, s.OnDemand)),
 		})
 	}
 	direct := len(in.ports) > 0
@@ -81,6 +86,9 @@ func polarisInbound(in inbound, s Scope) *listenerv3.Listener {
 	if direct {
 		// Who connects to the sidecar itself means the first port.
 		chain(s.IngressPort, inboundRouteName(in.key, 0))
+	}
+	if s.Mutual != MutualOff {
+		mutualListener(out, s.Mutual)
 	}
 	return out
 }

@@ -34,13 +34,17 @@ func reference(name string, a arrangement, client Client) *endpointv3.ClusterLoa
 					Address: address(more.Addr().String(), uint32(more.Port())),
 				})
 			}
+			metadata := map[string]*structpb.Struct{"envoy.lb": {Fields: referenceSubset(e.Instance, client)}}
+			if mode := e.Metadata.Map()["polarismesh.cn/tls-mode"]; client == Envoy && (mode == "strict" || mode == "permissive") {
+				metadata["envoy.transport_socket_match"] = &structpb.Struct{Fields: map[string]*structpb.Value{
+					"acceptMTLS": structpb.NewStringValue("true"),
+				}}
+			}
 			group.LbEndpoints = append(group.LbEndpoints, &endpointv3.LbEndpoint{
 				HostIdentifier:      &endpointv3.LbEndpoint_Endpoint{Endpoint: to},
 				HealthStatus:        status,
 				LoadBalancingWeight: wrapperspb.UInt32(e.weight),
-				Metadata: &corev3.Metadata{FilterMetadata: map[string]*structpb.Struct{
-					"envoy.lb": {Fields: referenceSubset(e.Instance, client)},
-				}},
+				Metadata:            &corev3.Metadata{FilterMetadata: metadata},
 			})
 		}
 		out.Endpoints = append(out.Endpoints, group)

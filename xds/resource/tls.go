@@ -6,6 +6,7 @@ import (
 	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
 	tlsv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/transport_sockets/tls/v3"
 	matcherv3 "github.com/envoyproxy/go-control-plane/envoy/type/matcher/v3"
+	"google.golang.org/protobuf/proto"
 
 	"polestar/naming"
 )
@@ -43,11 +44,13 @@ func transportSocket(t *naming.TLS, client Client) *corev3.TransportSocket {
 			common.TlsCertificateProviderInstance = &tlsv3.CertificateProviderPluginInstance{InstanceName: t.CertProvider}
 		}
 	}
+	return tlsSocket(&tlsv3.UpstreamTlsContext{Sni: t.SNI, CommonTlsContext: common})
+}
+
+func tlsSocket(context proto.Message) *corev3.TransportSocket {
 	return &corev3.TransportSocket{
-		Name: "envoy.transport_sockets.tls",
-		ConfigType: &corev3.TransportSocket_TypedConfig{
-			TypedConfig: mustAny(&tlsv3.UpstreamTlsContext{Sni: t.SNI, CommonTlsContext: common}),
-		},
+		Name:       "envoy.transport_sockets.tls",
+		ConfigType: &corev3.TransportSocket_TypedConfig{TypedConfig: mustAny(context)},
 	}
 }
 

@@ -87,8 +87,8 @@ func anyInstance(r *rapid.T, n int, service naming.ServiceKey) naming.Instance {
 		Healthy: rapid.Bool().Draw(r, "healthy"), Isolated: rapid.Bool().Draw(r, "isolated"),
 		Version: rapid.SampledFrom([]string{"", "v1", "\xff"}).Draw(r, "version"), Protocol: rapid.SampledFrom([]string{"", "grpc"}).Draw(r, "protocol"),
 		Metadata: naming.NewMetadata(rapid.MapOfN(
-			rapid.SampledFrom([]string{"hash_key", "version", "protocol", "a", "i", "z", "ж", "", naming.KeyAdditionalAddresses}),
-			rapid.SampledFrom([]string{"", "x", strings.Repeat("y", 200), "\xfe", "10.0.0.1", "::1,10.0.0.4:5", "::2", "10.0.0.2:2,[::2]:1"}), 0, 4,
+			rapid.SampledFrom([]string{"hash_key", "version", "protocol", "a", "i", "z", "ж", "", naming.KeyAdditionalAddresses, mutualKey}),
+			rapid.SampledFrom([]string{"", "x", strings.Repeat("y", 200), "\xfe", "10.0.0.1", "::1,10.0.0.4:5", "::2", "10.0.0.2:2,[::2]:1", "strict"}), 0, 4,
 		).Draw(r, "metadata")),
 	}
 	place := rapid.SampledFrom([]string{"", "c", "c~w1", "c~w1~", "~w100", "~w1"})

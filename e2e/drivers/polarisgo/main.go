@@ -46,8 +46,7 @@ func main() {
 
 // do runs one command: register SERVICE HOST PORT TTL WEIGHT [auto],
 // heartbeat SERVICE HOST PORT, deregister SERVICE HOST PORT, all SERVICE,
-// one SERVICE, watch SERVICE (answers when an event comes), backend SERVICE
-// NAME TTL WEIGHT [grpc] (serves HTTP or gRPC and registers that with beats).
+// one SERVICE, watch SERVICE (answers when an event comes), backend (see there).
 func (d driver) do(w []string) (any, error) {
 	if len(w) < 2 {
 		return nil, fmt.Errorf("not a command: %v", w)
@@ -93,17 +92,7 @@ func (d driver) do(w []string) (any, error) {
 }
 
 func (d driver) register(w []string, port int) (any, error) {
-	ttl, _ := strconv.Atoi(w[4])
-	weight, _ := strconv.Atoi(w[5])
-	protocol, version := "grpc", "1.2.3"
-	r := &api.InstanceRegisterRequest{}
-	r.Namespace, r.Service, r.Host, r.Port = namespace, w[1], w[2], port
-	r.Weight, r.Protocol, r.Version = &weight, &protocol, &version
-	r.Metadata = map[string]string{"env": "test", "owner": "käthe"}
-	r.Location = &model.Location{Region: "r1", Zone: "z1", Campus: "c1"}
-	if ttl > 0 {
-		r.SetTTL(ttl)
-	}
+	r := request(w[1], w[2], port, w[4], w[5])
 	r.AutoHeartbeat = len(w) > 6 // the SDK beats by itself
 	register := d.provider.Register
 	if r.AutoHeartbeat {
@@ -114,6 +103,22 @@ func (d driver) register(w []string, port int) (any, error) {
 		return nil, err
 	}
 	return map[string]string{"id": res.InstanceID}, nil
+}
+
+// request is a registration with a value in every field.
+func request(service, host string, port int, ttl, weight string) *api.InstanceRegisterRequest {
+	seconds, _ := strconv.Atoi(ttl)
+	share, _ := strconv.Atoi(weight)
+	protocol, version := "grpc", "1.2.3"
+	r := &api.InstanceRegisterRequest{}
+	r.Namespace, r.Service, r.Host, r.Port = namespace, service, host, port
+	r.Weight, r.Protocol, r.Version = &share, &protocol, &version
+	r.Metadata = map[string]string{"env": "test", "owner": "käthe"}
+	r.Location = &model.Location{Region: "r1", Zone: "z1", Campus: "c1"}
+	if seconds > 0 {
+		r.SetTTL(seconds)
+	}
+	return r
 }
 
 func (d driver) watch(service string) (any, error) {

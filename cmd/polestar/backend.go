@@ -1,0 +1,273 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"path/filepath"
+	"sync/atomic"
+	"time"
+
+	"go.uber.org/zap"
+
+	"polestar/naming"
+	"polestar/store"
+	"polestar/store/bolt"
+	"polestar/store/mysql"
+	"polestar/store/snapshot"
+)
+
+// The backends by their names in the configuration.
+const (
+	backendBolt  = "bolt"
+	backendMySQL = "mysql"
+)
+
+// snapshotFile is the last known world, in the data directory.
+const snapshotFile = "world.snapshot"
+
+// openWait bounds the first attempt to reach a database; after it a server
+// that has a snapshot starts with that.
+const openWait = 5 * time.Second
+
+// late is a store that may not be there yet: of a server that started while
+// its database was away.
+type late struct {
+	at atomic.Pointer[store.Store]
+}
+
+func (l *late) set(s store.Store) { l.at.Store(&s) }
+
+// get returns the store, or the error that everything answers without one.
+func (l *late) get() (store.Store, error) {
+	if s := l.at.Load(); s != nil {
+		return *s, nil
+	}
+	return nil, &naming.Error{Kind: naming.StoreFailed, Msg: "the database cannot be reached; nothing was done"}
+}
+
+// Apply implements store.Writer.
+func (l *late) Apply(ctx context.Context, writes []naming.Write) (naming.Commit, []naming.Result, error) {
+	s, err := l.get()
+	if err != nil {
+		return naming.Commit{}, nil, err
+	}
+	return s.Apply(ctx, writes)
+}
+
+// Load implements store.Loader.
+func (l *late) Load(ctx context.Context, visit func(naming.Object) error, touched func(naming.Touched) error) (naming.Revision, error) {
+	s, err := l.get()
+	if err != nil {
+		return 0, err
+	}
+	return s.Load(ctx, visit, touched)
+}
+
+// Since implements store.Feed.
+func (l *late) Since(ctx context.Context, after naming.Revision, limit int) ([]naming.Commit, error) {
+	s, err := l.get()
+	if err != nil {
+		return nil, err
+	}
+	return s.Since(ctx, after, limit)
+}
+
+// Before implements store.Feed.
+func (l *late) Before(ctx context.Context, before naming.Revision, limit int) ([]naming.Commit, error) {
+	s, err := l.get()
+	if err != nil {
+		return nil, err
+	}
+	return s.Before(ctx, before, limit)
+}
+
+// Oldest implements store.Feed.
+func (l *late) Oldest(ctx context.Context) (naming.Revision, error) {
+	s, err := l.get()
+	if err != nil {
+		return 0, err
+	}
+	return s.Oldest(ctx)
+}
+
+// Head implements store.Store.
+func (l *late) Head(ctx context.Context) (naming.Revision, error) {
+	s, err := l.get()
+	if err != nil {
+		return 0, err
+	}
+	return s.Head(ctx)
+}
+
+// Check implements store.Store.
+func (l *late) Check(ctx context.Context, report func(string)) error {
+	s, err := l.get()
+	if err != nil {
+		return err
+	}
+	return s.Check(ctx, report)
+}
+
+// Announce implements store.Members.
+func (l *late) Announce(ctx context.Context, m naming.Member) ([]naming.Member, error) {
+	s, err := l.get()
+	if err != nil {
+		return nil, err
+	}
+	return s.(store.Members).Announce(ctx, m) // only shared backends have a cluster
+}
+
+// Remove implements store.Members.
+func (l *late) Remove(ctx context.Context, m naming.Member) error {
+	s, err := l.get()
+	if err != nil {
+		return err
+	}
+	return s.(store.Members).Remove(ctx, m)
+}
+
+// Close implements store.Store.
+func (l *late) Close() error {
+	if s, err := l.get(); err == nil {
+		return s.Close()
+	}
+	return nil
+}
+
+var (
+	_ store.Store   = (*late)(nil)
+	_ store.Members = (*late)(nil)
+)
+
+// openStore opens the configured backend.
+func (a *app) openStore(ctx context.Context) error {
+	if a.cfg.Store == backendBolt {
+		s, err := bolt.Open(bolt.Config{Dir: a.cfg.DataDir, Log: a.cfg.Log})
+		if err == nil {
+			a.store.set(s)
+		}
+		return err
+	}
+	return a.openMySQL(ctx)
+}
+
+func (a *app) openMySQL(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, openWait)
+	defer cancel()
+	cfg := a.cfg.MySQL
+	cfg.Log = a.cfg.Log
+	s, err := mysql.Open(ctx, cfg)
+	if err == nil {
+		a.store.set(s)
+	}
+	return err
+}
+
+// load fills the registry from the store, or, while that is away, from the
+// last snapshot.
+func (a *app) load(ctx context.Context) error {
+	err := a.openStore(ctx)
+	if err == nil {
+		if err = load(ctx, &a.store, a.registry); err != nil {
+			_ = a.store.Close() // the load's error says more
+		}
+		return err
+	}
+	if !errors.Is(err, mysql.ErrUnreachable) {
+		return err
+	}
+	l := a.registry.Load()
+	head, snapErr := snapshot.Load(a.snapshotPath(), l.Add, l.Touched)
+	if errors.Is(snapErr, fs.ErrNotExist) {
+		return err
+	}
+	if snapErr == nil {
+		snapErr = l.Publish(head)
+	}
+	if snapErr != nil {
+		return errors.Join(err, snapErr)
+	}
+	a.stale.Store(true)
+	a.log.Error("the database cannot be reached; this server starts with the world that it knew last and takes no writes",
+		zap.Uint64("revision", uint64(head)), zap.Error(err))
+	return nil
+}
+
+func (a *app) snapshotPath() string { return filepath.Join(a.cfg.DataDir, snapshotFile) }
+
+// reach connects to a database that was away at the start, however long that
+// takes.
+func (a *app) reach(ctx context.Context) error {
+	if !a.stale.Load() {
+		<-ctx.Done()
+		return nil
+	}
+	tick := time.NewTicker(time.Second)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-tick.C:
+		}
+		if err := a.openMySQL(ctx); err != nil {
+			a.log.Debug("the database still cannot be reached", zap.Error(err))
+			continue
+		}
+		head, err := a.store.Head(ctx)
+		if err != nil {
+			a.log.Debug("the database cannot be read", zap.Error(err))
+			continue
+		}
+		a.follower.Hint(head)
+		a.stale.Store(false)
+		a.log.Info("the database is back")
+		<-ctx.Done()
+		return nil
+	}
+}
+
+// snapshotEvery is how often a world that changed is written to its file.
+const snapshotEvery = 30 * time.Second
+
+// keep writes the world to the snapshot file, from time to time and at the end.
+func (a *app) keep(ctx context.Context) error {
+	tick := time.NewTicker(snapshotEvery)
+	defer tick.Stop()
+	var written naming.Revision
+	write := func() {
+		w := a.registry.World()
+		if w.Revision() == written {
+			return
+		}
+		if err := snapshot.Write(a.snapshotPath(), w); err != nil {
+			a.log.Warn("the last known world could not be written", zap.Error(err))
+			return
+		}
+		written = w.Revision()
+	}
+	write()
+	for {
+		select {
+		case <-ctx.Done():
+			write()
+			return nil
+		case <-tick.C:
+			write()
+		}
+	}
+}
+
+// cutOff is what readiness says of the store.
+func (a *app) cutOff() string {
+	if a.stale.Load() {
+		return "the database has been away since the start; what is served is the world known last, and writes are refused"
+	}
+	if since := a.follower.CutOff(); !since.IsZero() {
+		return fmt.Sprintf("the database cannot be read since %s; what is served is as of revision %d, and writes are refused",
+			since.UTC().Format(time.RFC3339), a.registry.World().Revision())
+	}
+	return ""
+}

@@ -1,0 +1,198 @@
+package main
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/hex"
+	"fmt"
+	"os"
+	"strings"
+	"time"
+
+	"go.uber.org/zap"
+
+	"polestar/internal/grpcserver"
+	"polestar/internal/lifecycle"
+	"polestar/naming"
+	"polestar/naming/cluster"
+	"polestar/naming/follow"
+	"polestar/proto/peerpb"
+	"polestar/store/mysql"
+)
+
+// clusterSettings are the keys of the shared store and of what servers on it
+// tell each other.
+func clusterSettings() []setting {
+	return []setting{
+		text("store", "bolt: a file of this server; mysql: a database that several servers share", func(c *Config) *string { return &c.Store }),
+		{
+			"mysql-dsn", "user@tcp(host:port,…)/database; hosts in order of preference",
+			func(c *Config) string { return hidePassword(c.MySQL.DSN) },
+			func(c *Config, s string) error { c.MySQL.DSN = s; return nil },
+		},
+		text("mysql-password-file", "file that holds the password of mysql-dsn", func(c *Config) *string { return &c.MySQLPasswordFile }),
+		span("mysql.timeout", "time for one commit of the database", func(c *Config) *time.Duration { return &c.MySQL.Timeout }),
+		number("mysql.max-conns", "connections to the database", func(c *Config) *int { return &c.MySQL.MaxConns }),
+		text("peer-addr", "address for the other servers of the cluster; empty: this is the only one", func(c *Config) *string { return &c.Peer.Addr }),
+		text("cluster.advertise", "where the others reach peer-addr; empty: peer-addr itself", func(c *Config) *string { return &c.Cluster.Address }),
+		text("cluster.secret-file", "file with what the servers prove to each other", func(c *Config) *string { return &c.ClusterSecretFile }),
+		span("cluster.interval", "time between two signs of life", func(c *Config) *time.Duration { return &c.Cluster.Interval }),
+		span("cluster.dead", "silence after which a server is taken for dead", func(c *Config) *time.Duration { return &c.Cluster.Dead }),
+		span("cluster.poll", "time between two looks at the database without a hint", func(c *Config) *time.Duration { return &c.Follow.Poll }),
+		number("cluster.max-shrink", "percent of instances that may be missing from a world that is loaded anew", func(c *Config) *int { return &c.Follow.MaxShrink }),
+	}
+}
+
+// hidePassword shows a DSN without its password.
+func hidePassword(dsn string) string {
+	at := strings.LastIndex(dsn, "@")
+	if at < 0 {
+		return dsn
+	}
+	user, _, secret := strings.Cut(dsn[:at], ":")
+	if secret {
+		user += ":***"
+	}
+	return user + dsn[at:]
+}
+
+// readSecrets reads the files that hold secrets, and fills what follows from
+// other settings.
+func (c *Config) readSecrets() error {
+	if c.Store != backendMySQL {
+		return nil
+	}
+	var err error
+	if c.MySQL.Password, err = readSecret("mysql-password-file", c.MySQLPasswordFile); err != nil {
+		return err
+	}
+	if c.Cluster.Secret, err = readSecret("cluster.secret-file", c.ClusterSecretFile); err != nil {
+		return err
+	}
+	if c.Cluster.Address == "" {
+		c.Cluster.Address = c.Peer.Addr
+	}
+	c.Cluster.ID, err = runID(c.ServerID)
+	return err
+}
+
+func readSecret(key, path string) (string, error) {
+	if path == "" {
+		return "", nil
+	}
+	raw, err := os.ReadFile(path) //nolint:gosec // the operator names it
+	if err != nil {
+		return "", fmt.Errorf("%s: %w", key, err)
+	}
+	return strings.TrimSpace(string(raw)), nil
+}
+
+// runID names this run of the server: two that were given one name, or one that
+// was started again, are not taken for each other.
+func runID(server string) (string, error) {
+	b := make([]byte, 8)
+	if _, err := rand.Read(b); err != nil {
+		return "", err
+	}
+	if len(server) > 100 {
+		server = server[:100]
+	}
+	return server + "/" + hex.EncodeToString(b), nil
+}
+
+// validateCluster checks what only the shared store needs.
+func (c *Config) validateCluster() error {
+	switch c.Store {
+	case backendBolt:
+		if c.Peer.Addr != "" {
+			return fmt.Errorf("peer-addr: servers can only be peers on a shared store; set store to %s", backendMySQL)
+		}
+		return nil
+	case backendMySQL:
+	default:
+		return fmt.Errorf("store: %q is neither %s nor %s", c.Store, backendBolt, backendMySQL)
+	}
+	for _, v := range []interface{ Validate() error }{c.MySQL, c.Cluster, c.Follow} {
+		if err := v.Validate(); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// buildCluster makes what a server on a shared store has besides.
+func (a *app) buildCluster() (err error) {
+	a.cluster, err = cluster.New(a.cfg.Cluster, cluster.Deps{
+		Members: &a.store, Beat: a.leases.Beat, Moved: a.moved, Hinted: a.follower.Hint,
+		Hold: func(hold bool, why string) {
+			a.leases.Hold(hold)
+			if hold {
+				a.log.Warn("no lease expires on this server for now", zap.String("why", why))
+			} else {
+				a.log.Info("leases expire on this server again")
+			}
+		},
+		Visible: func() naming.Revision { return a.registry.World().Revision() }, Metrics: a.metrics, Log: a.log.Named("cluster"),
+	})
+	if err != nil || a.cfg.Peer.Addr == "" {
+		return err
+	}
+	if a.peer, err = grpcserver.New(a.cfg.Peer, a.metrics, a.log); err != nil {
+		return err
+	}
+	peerpb.RegisterPeerServiceServer(a.peer.GRPC(), a.cluster.Server())
+	return nil
+}
+
+// clusterParts run on a shared store, beside what every server has.
+func (a *app) clusterParts() []lifecycle.Component {
+	parts := []lifecycle.Component{
+		{Name: "snapshot", Run: a.keep},
+		{Name: "database connection", Run: a.reach},
+		{Name: "follower", Run: a.follower.Run},
+	}
+	if a.peer != nil {
+		parts = append(parts, lifecycle.Component{Name: "peer door", Start: a.peer.Listen, Run: a.peer.Serve})
+	}
+	return append(parts, lifecycle.Component{Name: "cluster", Run: a.cluster.Run})
+}
+
+// moved makes the leases of this server those that it owns now. Whose lease
+// comes here gets its full time.
+func (a *app) moved() {
+	for st := range a.registry.World().Services("") {
+		for _, i := range st.Instances {
+			_, tracked := a.leases.State(i.ID)
+			switch owned := i.TTL > 0 && a.owns(i.ID); {
+			case owned && !tracked:
+				a.leases.TrackIn(i.ID, i.Service, i.TTL, i.Own().Healthy)
+			case !owned && tracked:
+				a.leases.Forget(i.ID)
+			}
+		}
+	}
+}
+
+// owns reports whether this server watches over the lease of an instance.
+func (a *app) owns(id string) bool { return a.cluster == nil || a.cluster.Owns(id) }
+
+// beats is where heartbeats go.
+func (a *app) beats() naming.Beats {
+	if a.cluster != nil {
+		return a.cluster
+	}
+	return a.leases
+}
+
+// fresh makes what other servers committed visible, before something is called
+// unknown.
+func (a *app) fresh(ctx context.Context) {
+	if a.cluster != nil {
+		a.follower.Fresh(ctx)
+	}
+}
+
+// defaultCluster is what a server on a shared store starts with.
+func defaultCluster() (mysql.Config, cluster.Config, follow.Config, grpcserver.Config) {
+	return mysql.Default(), cluster.Default(), follow.Default(), grpcserver.Default("peer", "")
+}
