@@ -45,6 +45,18 @@ type Feed interface {
 	Oldest(ctx context.Context) (naming.Revision, error)
 }
 
+// LoadFunc is what [Loader.Load] does, of whatever source.
+type LoadFunc func(ctx context.Context, visit func(naming.Object) error, touched func(naming.Touched) error) (naming.Revision, error)
+
+// Restorer fills an empty store.
+type Restorer interface {
+	// Restore stores everything that load visits as it is, with its revisions and
+	// times, as of the revision that load returns: all of it or nothing. The
+	// change log begins after that. Errors: Conflict for a store that is not
+	// empty; StoreFailed and OutcomeUnknown as of Apply.
+	Restore(ctx context.Context, load LoadFunc) error
+}
+
 // Members keeps the servers of a cluster; only backends that several servers
 // can share have it.
 type Members interface {
@@ -60,6 +72,7 @@ type Store interface {
 	Writer
 	Loader
 	Feed
+	Restorer
 	// Head returns the newest revision.
 	Head(ctx context.Context) (naming.Revision, error)
 	// Check reads everything and reports each inconsistency in words; the error

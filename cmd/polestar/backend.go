@@ -92,6 +92,15 @@ func (l *late) Oldest(ctx context.Context) (naming.Revision, error) {
 	return s.Oldest(ctx)
 }
 
+// Restore implements store.Restorer.
+func (l *late) Restore(ctx context.Context, load store.LoadFunc) error {
+	s, err := l.get()
+	if err != nil {
+		return err
+	}
+	return s.Restore(ctx, load)
+}
+
 // Head implements store.Store.
 func (l *late) Head(ctx context.Context) (naming.Revision, error) {
 	s, err := l.get()

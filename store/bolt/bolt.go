@@ -49,6 +49,7 @@ var (
 	metaFormat   = []byte("format")
 	metaHead     = []byte("head")
 	metaLogBytes = []byte("log-bytes")
+	metaLogFrom  = []byte("log-from") // revision of a restored world: the log begins after it
 )
 
 // trimPerCommit bounds how many old log records one commit removes, so that no

@@ -117,6 +117,9 @@ func (c *checker) log() {
 		}
 		last = rev
 	}
+	if last == 0 {
+		last = number(c.tx.Bucket(bucketMeta).Get(metaLogFrom))
+	}
 	if last != uint64(c.head) {
 		c.report("change log ends at revision %d, the newest is %d", last, c.head)
 	}

@@ -155,6 +155,28 @@ func (s *Store) Load(_ context.Context, visit func(naming.Object) error, touched
 	return head, nil
 }
 
+// Restore implements store.Restorer.
+func (s *Store) Restore(ctx context.Context, load store.LoadFunc) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.head != 0 {
+		return naming.Errorf(naming.Conflict, "store", "the store is not empty, it has revision %d; nothing was done", s.head)
+	}
+	next := New(s.bounds)
+	head, err := load(ctx, func(o naming.Object) error {
+		next.objects[id{o.ObjectKind(), o.ObjectKey()}] = o
+		return nil
+	}, func(t naming.Touched) error {
+		next.touched[t.Service] = t.Revision
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	s.head, s.objects, s.touched = head, next.objects, next.touched
+	return nil
+}
+
 // Since implements store.Feed.
 func (s *Store) Since(_ context.Context, after naming.Revision, limit int) ([]naming.Commit, error) {
 	s.mu.Lock()

@@ -276,8 +276,9 @@ var checks = []string{
 	FROM service s, polestar_head h WHERE h.id = 1 AND s.polestar_touched > h.revision`,
 	`SELECT CONCAT('change log: ', COUNT(*), ' records from ', MIN(revision), ' to ', MAX(revision)) FROM polestar_log
 	HAVING COUNT(*) > 0 AND COUNT(*) <> MAX(revision) - MIN(revision) + 1`,
-	`SELECT CONCAT('change log ends at revision ', COALESCE(MAX(l.revision), 0), ', the newest is ', h.revision)
-	FROM polestar_head h LEFT JOIN polestar_log l ON TRUE WHERE h.id = 1 GROUP BY h.revision HAVING COALESCE(MAX(l.revision), 0) <> h.revision`,
+	`SELECT CONCAT('change log ends at revision ', COALESCE(MAX(l.revision), h.log_from), ', the newest is ', h.revision)
+	FROM polestar_head h LEFT JOIN polestar_log l ON TRUE WHERE h.id = 1 GROUP BY h.revision, h.log_from
+	HAVING COALESCE(MAX(l.revision), h.log_from) <> h.revision`,
 }
 
 // Check implements store.Store: every record can be read, and what refers to

@@ -34,6 +34,7 @@ func Run(t *testing.T, open Open, caps Caps) {
 		"ManagedObjects":           testManaged,
 		"AutoCreatedServices":      testAuto,
 		"Members":                  testMembers,
+		"RestoredAsItWas":          testRestore,
 		"LoadEqualsWritten":        testLoad,
 		"NamesDifferByCase":        testCase,
 		"LimitsAreStored":          testLimits,
@@ -256,6 +257,55 @@ func testIsolationIsKept(t *testing.T, f *fixture) {
 	w.Isolated = &no
 	if _, rs := f.apply(w); rs[0].Instance.Isolated {
 		t.Error("a registration's own wish was ignored")
+	}
+}
+
+// A world goes from one store into another as it is; what is written after it
+// has the next revision.
+func testRestore(t *testing.T, f *fixture) {
+	yes := true
+	a, b := Instance("svc", 1), Instance("svc", 2)
+	alias := naming.ServiceKey{Namespace: "a", Name: "alias"} // sorts before what it stands for
+	f.apply(register(a), register(b), &naming.PutClient{Client: naming.Client{ID: "c", Stats: []naming.ClientStat{{Target: "t", Port: 1}}}})
+	f.apply(&naming.PutAlias{Key: alias, For: a.Service, AutoCreate: true}, &naming.PutContract{Contract: naming.Contract{Service: a.Service, Body: []byte{1}}})
+	f.apply(&naming.Modify{ID: a.ID, Set: naming.Setting{Isolated: &yes}})
+	f.apply(&naming.Deregister{ID: a.ID})
+	head, objects, touched := f.world()
+	from := f.Store
+	other := &fixture{t: t, open: f.open, caps: f.caps, dir: t.TempDir(), bounds: f.bounds}
+	other.start()
+	defer other.stop()
+	stop := errors.New("stop")
+	err := other.Restore(t.Context(), func(ctx context.Context, visit func(naming.Object) error, touched func(naming.Touched) error) (naming.Revision, error) {
+		_, err := from.Load(ctx, visit, touched)
+		return 0, errors.Join(err, stop)
+	})
+	if !errors.Is(err, stop) {
+		t.Errorf("a source that failed: %v", err)
+	}
+	if err := other.Restore(t.Context(), from.Load); err != nil {
+		t.Fatal(err)
+	}
+	other.reopen()
+	gotHead, gotObjects, gotTouched := other.world()
+	if diff := cmp.Diff(objects, gotObjects) + cmp.Diff(touched, gotTouched); diff != "" || gotHead != head {
+		t.Errorf("head %d, want %d: %s", gotHead, head, diff)
+	}
+	if err := other.Restore(t.Context(), from.Load); naming.KindOf(err) != naming.Conflict {
+		t.Errorf("into a store that is not empty: %v", err)
+	}
+	if _, err := other.Since(t.Context(), 0, 10); !errors.Is(err, store.ErrCompacted) {
+		t.Errorf("history from before: %v", err)
+	}
+	if c, rs := other.apply(register(a)); c.Revision != head+1 || !rs[0].Instance.Isolated {
+		t.Errorf("written after: revision %d, %+v", c.Revision, rs[0].Instance)
+	}
+	if got, err := other.Since(t.Context(), head, 10); err != nil || len(got) != 1 {
+		t.Errorf("history from then on: %d commits, %v", len(got), err)
+	}
+	_, rs := other.apply(&naming.DeleteService{Key: a.Service})
+	if naming.KindOf(rs[0].Err) != naming.Conflict {
+		t.Errorf("usage was not restored: %v", rs[0].Err)
 	}
 }
 
