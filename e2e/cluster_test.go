@@ -10,7 +10,6 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
-	"syscall"
 	"testing"
 	"time"
 
@@ -29,7 +28,7 @@ func startMariaDB(t *testing.T) *testenv.MariaDB {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
-		_ = db.Process().Signal(syscall.SIGCONT) // it may still be frozen
+		_ = db.Thaw() // it may still be frozen
 		if err := db.Stop(); err != nil {
 			t.Error(err)
 		}
@@ -219,7 +218,7 @@ func TestClusterWithoutDatabase(t *testing.T) {
 	}
 	r.Beat(t, i, 200*time.Millisecond)
 	watch := stays(t, s, "cart", 1)
-	if err := db.Process().Signal(syscall.SIGSTOP); err != nil {
+	if err := db.Freeze(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	began := time.Now()
@@ -235,7 +234,7 @@ func TestClusterWithoutDatabase(t *testing.T) {
 	}); err != nil {
 		t.Error(err)
 	}
-	if err := db.Process().Signal(syscall.SIGCONT); err != nil {
+	if err := db.Thaw(); err != nil {
 		t.Fatal(err)
 	}
 	if err := harness.Poll(20*time.Second, func() error { return r.Put(harness.Instance("shop", "10.0.0.3:80")) }); err != nil {
@@ -257,7 +256,7 @@ func TestClusterStartsFromItsSnapshot(t *testing.T) {
 	if err := s.Terminate(); err != nil {
 		t.Fatal(err)
 	}
-	if err := db.Process().Signal(syscall.SIGSTOP); err != nil {
+	if err := db.Freeze(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	if err := s.Start(); err != nil {
@@ -270,7 +269,7 @@ func TestClusterStartsFromItsSnapshot(t *testing.T) {
 	if text := readyz(s); !strings.Contains(text, "away since the start") {
 		t.Errorf("readyz says %s", text)
 	}
-	if err := db.Process().Signal(syscall.SIGCONT); err != nil {
+	if err := db.Thaw(); err != nil {
 		t.Fatal(err)
 	}
 	again := harness.Connect(t, s.Polaris)

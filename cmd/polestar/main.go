@@ -58,7 +58,7 @@ func root() *cobra.Command {
 	}
 	cmd.SetFlagErrorFunc(flagError)
 	return group(cmd, serverCommand(), configCommand(), bootstrapCommand(), getCommand(), waitCommand(), benchCommand(), versionCommand(),
-		createCommand(), updateCommand(), deleteCommand(), isolateCommand(), setCommand(), clearCommand(), registerCommand(), deregisterCommand())
+		createCommand(), updateCommand(), deleteCommand(), isolateCommand(), setCommand(), clearCommand(), registerCommand(), deregisterCommand(), storeCommand())
 }
 
 // group makes a command of subcommands: alone it shows its help, and a word

@@ -11,6 +11,7 @@ import (
 	"os/exec"
 	"os/user"
 	"path/filepath"
+	"syscall"
 	"time"
 
 	_ "github.com/go-sql-driver/mysql" // the driver that answers when the server is up
@@ -115,8 +116,46 @@ func (m *MariaDB) DSN(database string) string {
 	return fmt.Sprintf("root@tcp(127.0.0.1:%d)/%s", m.Port, database)
 }
 
-// Process is the server's process, to be stopped and continued.
-func (m *MariaDB) Process() *os.Process { return m.cmd.Process }
+// Freeze stops the server in its tracks, and returns when all of its threads
+// stand: it accepts connections and answers nothing.
+func (m *MariaDB) Freeze(ctx context.Context) error {
+	if err := m.cmd.Process.Signal(syscall.SIGSTOP); err != nil {
+		return err
+	}
+	tick := time.NewTicker(time.Millisecond)
+	defer tick.Stop()
+	for {
+		if standing, err := m.standing(); standing || err != nil {
+			return err
+		}
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		}
+	}
+}
+
+// standing reports whether no thread of the server runs (proc(5), task/*/stat).
+func (m *MariaDB) standing() (bool, error) {
+	threads, err := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/stat", m.cmd.Process.Pid))
+	if err != nil {
+		return false, err
+	}
+	for _, path := range threads {
+		stat, err := os.ReadFile(path) //nolint:gosec // of the kernel
+		if err != nil {
+			continue // the thread ended
+		}
+		if at := bytes.LastIndexByte(stat, ')'); at < 0 || at+2 >= len(stat) || stat[at+2] != 'T' {
+			return false, nil
+		}
+	}
+	return true, nil
+}
+
+// Thaw lets a frozen server go on.
+func (m *MariaDB) Thaw() error { return m.cmd.Process.Signal(syscall.SIGCONT) }
 
 // Stop kills the server and removes its data.
 func (m *MariaDB) Stop() error {

@@ -7,7 +7,6 @@ import (
 	"net"
 	"strings"
 	"sync"
-	"syscall"
 	"testing"
 	"time"
 
@@ -70,10 +69,14 @@ func TestFrozenDatabase(t *testing.T) {
 	if _, _, err := s.Apply(t.Context(), []naming.Write{register(1)}); err != nil {
 		t.Fatal(err)
 	}
-	freeze(t, syscall.SIGSTOP)
+	if err := server.Freeze(t.Context()); err != nil {
+		t.Fatal(err)
+	}
 	_, _, err := s.Apply(t.Context(), []naming.Write{register(2)})
 	_, readErr := s.Since(t.Context(), 0, 10)
-	freeze(t, syscall.SIGCONT)
+	if thaw := server.Thaw(); thaw != nil {
+		t.Fatal(thaw)
+	}
 	if kind := naming.KindOf(err); kind != naming.StoreFailed && kind != naming.OutcomeUnknown {
 		t.Errorf("a write: %v", err)
 	}
@@ -83,13 +86,6 @@ func TestFrozenDatabase(t *testing.T) {
 	s.cfg.Timeout = 10 * time.Second
 	if _, _, err := s.Apply(t.Context(), []naming.Write{register(3)}); err != nil {
 		t.Errorf("after it came back: %v", err)
-	}
-}
-
-func freeze(t *testing.T, signal syscall.Signal) {
-	t.Helper()
-	if err := server.Process().Signal(signal); err != nil {
-		t.Fatal(err)
 	}
 }
 
