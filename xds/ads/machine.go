@@ -182,7 +182,8 @@ func (m *Machine) Request(now time.Time, r Request) (Verdict, error) {
 //
 // Whoever asks for endpoints before clusters warms one: until its endpoints
 // come, an Envoy says nothing of clusters, and then only after a timeout of
-// 15 s. It got the cluster on the earlier stream, so nobody knows which it is.
+// 15 s. It got the cluster on the earlier stream, so nobody knows which it is
+// (docs/decisions/007).
 func (m *Machine) resume(endpoints *partial, initial map[string]string) {
 	clusters := m.channels[resource.Cluster].(*partial)
 	if clusters.active || m.single {
