@@ -28,6 +28,7 @@ func main() {
 	cfg.GetGlobal().GetStatReporter().SetEnable(false)
 	cfg.GetConsumer().GetLocalCache().SetPersistEnable(false)
 	cfg.GetConsumer().GetLocalCache().SetServiceRefreshInterval(200 * time.Millisecond)
+	cfg.Provider.MinRgisterInterval = time.Second // 30 s by default
 	sdk, err := api.InitContextByConfig(cfg)
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)
@@ -45,6 +46,7 @@ func main() {
 }
 
 // do runs one command: register SERVICE HOST PORT TTL WEIGHT [auto],
+// together SERVICE HOST PORT TTL WEIGHT (eight times at once),
 // heartbeat SERVICE HOST PORT, deregister SERVICE HOST PORT, all SERVICE,
 // one SERVICE, watch SERVICE (answers when an event comes), backend (see there).
 func (d driver) do(w []string) (any, error) {
@@ -58,6 +60,8 @@ func (d driver) do(w []string) (any, error) {
 	switch w[0] {
 	case "register":
 		return d.register(w, port)
+	case "together":
+		return d.together(w, port)
 	case "heartbeat":
 		r := &api.InstanceHeartbeatRequest{}
 		r.Namespace, r.Service, r.Host, r.Port = namespace, w[1], w[2], port
@@ -119,6 +123,35 @@ func request(service, host string, port int, ttl, weight string) *api.InstanceRe
 		r.SetTTL(seconds)
 	}
 	return r
+}
+
+// together registers the same instance from several goroutines; all must
+// succeed with the same id.
+func (d driver) together(w []string, port int) (any, error) {
+	const callers = 8
+	answers := make(chan any, callers)
+	for range callers {
+		go func() {
+			answer, err := d.register(w, port)
+			if err != nil {
+				answer = err
+			}
+			answers <- answer
+		}()
+	}
+	ids := map[string]bool{}
+	for range callers {
+		switch a := (<-answers).(type) {
+		case map[string]string:
+			ids[a["id"]] = true
+		case error:
+			return nil, a
+		}
+	}
+	if len(ids) != 1 {
+		return nil, fmt.Errorf("one instance has the ids %v", ids)
+	}
+	return struct{}{}, nil
 }
 
 func (d driver) watch(service string) (any, error) {

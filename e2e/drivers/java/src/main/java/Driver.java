@@ -8,19 +8,26 @@ import com.tencent.polaris.api.rpc.GetOneInstanceRequest;
 import com.tencent.polaris.api.rpc.InstanceDeregisterRequest;
 import com.tencent.polaris.api.rpc.InstanceHeartbeatRequest;
 import com.tencent.polaris.api.rpc.InstanceRegisterRequest;
-import com.tencent.polaris.api.rpc.InstanceRegisterResponse;
 import com.tencent.polaris.api.rpc.UnWatchServiceRequest;
 import com.tencent.polaris.api.rpc.WatchServiceRequest;
 import com.tencent.polaris.client.api.SDKContext;
 import com.tencent.polaris.factory.ConfigAPIFactory;
 import com.tencent.polaris.factory.api.DiscoveryAPIFactory;
 import com.tencent.polaris.factory.config.ConfigurationImpl;
+import com.tencent.polaris.factory.config.provider.ProviderConfigImpl;
 import java.io.BufferedReader;
 import java.io.InputStreamReader;
+import java.lang.reflect.Field;
+import java.util.Collections;
+import java.util.HashSet;
 import java.util.List;
 import java.util.Map;
+import java.util.Set;
 import java.util.TreeMap;
 import java.util.concurrent.BlockingQueue;
+import java.util.concurrent.ExecutorService;
+import java.util.concurrent.Executors;
+import java.util.concurrent.Future;
 import java.util.concurrent.LinkedBlockingQueue;
 import java.util.concurrent.TimeUnit;
 
@@ -40,6 +47,10 @@ public final class Driver {
     config.getGlobal().getServerConnector().setConnectTimeout(5_000L);
     config.getGlobal().getServerConnector().setMessageTimeout(15_000L);
     config.getConsumer().getLocalCache().setPersistEnable(false);
+    // 30 s by default, and without a setter.
+    Field interval = ProviderConfigImpl.class.getDeclaredField("minRegisterInterval");
+    interval.setAccessible(true);
+    interval.setLong(config.getProvider(), 1_000);
     SDKContext context = SDKContext.initContextByConfig(config);
     context.init();
     ProviderAPI provider = DiscoveryAPIFactory.createProviderAPIByContext(context);
@@ -59,26 +70,13 @@ public final class Driver {
     System.exit(0);
   }
 
-  private static String answer(ProviderAPI provider, ConsumerAPI consumer, String[] w) throws InterruptedException {
+  private static String answer(ProviderAPI provider, ConsumerAPI consumer, String[] w) throws Exception {
     switch (w[0]) {
-      case "register": {
-        InstanceRegisterRequest r = new InstanceRegisterRequest();
-        r.setNamespace(NS);
-        r.setService(w[1]);
-        r.setHost(w[2]);
-        r.setPort(Integer.parseInt(w[3]));
-        r.setTtl(Integer.parseInt(w[4]));
-        r.setWeight(Integer.parseInt(w[5]));
-        r.setProtocol("grpc");
-        r.setVersion("1.2.3");
-        r.setRegion("r1");
-        r.setZone("z1");
-        r.setCampus("c1");
-        r.setMetadata(Map.of("env", "test", "owner", "käthe"));
+      case "register":
         // w[6] = auto: the SDK beats by itself.
-        InstanceRegisterResponse res = w.length > 6 ? provider.registerInstance(r) : provider.register(r);
-        return "{\"id\":" + quote(res.getInstanceId()) + "}";
-      }
+        return "{\"id\":" + quote(register(provider, w, w.length > 6)) + "}";
+      case "together":
+        return together(provider, w);
       case "heartbeat": {
         InstanceHeartbeatRequest r = new InstanceHeartbeatRequest();
         r.setNamespace(NS);
@@ -113,6 +111,38 @@ public final class Driver {
         return watch(consumer, w[1]);
       default:
         return "{\"error\":\"unknown command\"}";
+    }
+  }
+
+  private static String register(ProviderAPI provider, String[] w, boolean beats) {
+    InstanceRegisterRequest r = new InstanceRegisterRequest();
+    r.setNamespace(NS);
+    r.setService(w[1]);
+    r.setHost(w[2]);
+    r.setPort(Integer.parseInt(w[3]));
+    r.setTtl(Integer.parseInt(w[4]));
+    r.setWeight(Integer.parseInt(w[5]));
+    r.setProtocol("grpc");
+    r.setVersion("1.2.3");
+    r.setRegion("r1");
+    r.setZone("z1");
+    r.setCampus("c1");
+    r.setMetadata(Map.of("env", "test", "owner", "käthe"));
+    return (beats ? provider.registerInstance(r) : provider.register(r)).getInstanceId();
+  }
+
+  /** Registers the same instance from several threads, with async-regis; all must succeed with the same id. */
+  private static String together(ProviderAPI provider, String[] w) throws Exception {
+    ExecutorService pool = Executors.newFixedThreadPool(8);
+    try {
+      List<Future<String>> all = pool.invokeAll(Collections.nCopies(8, () -> register(provider, w, true)));
+      Set<String> ids = new HashSet<>();
+      for (Future<String> one : all) {
+        ids.add(one.get());
+      }
+      return ids.size() == 1 ? "{}" : "{\"error\":" + quote("one instance has the ids " + ids) + "}";
+    } finally {
+      pool.shutdown();
     }
   }
 
