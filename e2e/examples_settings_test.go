@@ -14,7 +14,7 @@ import (
 // settingExamples change the service's metadata; each has a server and
 // backends of its own.
 func settingExamples() []example {
-	return []example{{"canary", canary}, {"tls-upstream", tlsUpstream}}
+	return []example{{"canary", canary}, {"nearby", nearby}, {"tls-upstream", tlsUpstream}}
 }
 
 func TestExamplesSettings(t *testing.T) {
@@ -46,6 +46,19 @@ func canary(t *testing.T, folder string, s *harness.Server) {
 	harness.Wait(t, soon, func() error {
 		return shared(func(n int) harness.Counts { return e.Get("shop", n) }, "green", 0.1)
 	})
+}
+
+func nearby(t *testing.T, folder string, s *harness.Server) {
+	blue := shop(t, s, "backend shop blue 1 100 zone=z1")
+	shop(t, s, "backend shop green 1 100 zone=z2")
+	update(t, folder, s, strings.NewReplacer())
+	e := exampleEnvoy(t, folder, s)
+	answers(t, folder, e)
+	call := func(n int) harness.Counts { return e.Get("shop", n) }
+	blue.Kill()
+	onlyFrom(t, call, "green")
+	shop(t, s, "backend shop blue 1 100 zone=z1")
+	onlyFrom(t, call, "blue")
 }
 
 // tlsUpstream adds a backend with another authority's certificate: it must not
