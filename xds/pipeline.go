@@ -29,6 +29,8 @@ type Pipeline struct {
 	cache *cache.Cache
 	meter meter
 
+	byName map[naming.ServiceKey]bool // services found by DNS; only Run's goroutine
+
 	mu       sync.Mutex
 	problems map[resource.Form][]resource.Problem
 
@@ -42,7 +44,7 @@ type Pipeline struct {
 // New makes a pipeline with an empty cache; nothing happens before
 // [Pipeline.Run].
 func New(d Deps) (*Pipeline, error) {
-	p := &Pipeline{Deps: d, meter: newMeter(), problems: map[resource.Form][]resource.Problem{}}
+	p := &Pipeline{Deps: d, meter: newMeter(), byName: map[naming.ServiceKey]bool{}, problems: map[resource.Form][]resource.Problem{}}
 	p.cache = cache.New(p)
 	if err := p.meter.register(d.Metrics); err != nil {
 		return nil, err
@@ -163,7 +165,8 @@ func (p *Pipeline) advance(sub *registry.Subscription) {
 func (p *Pipeline) refresh(changed map[naming.ServiceKey]bool) {
 	timer := prometheus.NewTimer(p.meter.rebuild)
 	defer timer.ObserveDuration()
-	changed = resource.WithAliases(p.Registry.World(), changed)
+	world := p.Registry.World()
+	changed = resource.WithAliases(world, changed)
 	keys := slices.SortedFunc(maps.Keys(changed), naming.ServiceKey.Compare)
 	seen := map[resource.Ref]bool{}
 	var refs []resource.Ref
@@ -178,6 +181,9 @@ func (p *Pipeline) refresh(changed map[naming.ServiceKey]bool) {
 	membership := false
 	for _, key := range keys {
 		add(resource.Affected(key, changed[key]))
+		if p.findsByName(world, key) {
+			add(resource.ClusterRefs(key))
+		}
 		membership = membership || changed[key]
 	}
 	if membership {
@@ -189,13 +195,31 @@ func (p *Pipeline) refresh(changed map[naming.ServiceKey]bool) {
 // Touched lists the resources that a change of a service can touch: under their
 // canonical names, and under those that somebody watches.
 func (p *Pipeline) Touched(key naming.ServiceKey) []resource.Ref {
+	changed := resource.WithAliases(p.Registry.World(), map[naming.ServiceKey]bool{key: true})
 	refs := resource.Affected(key, true)
-	for _, r := range p.namedOtherwise(map[naming.ServiceKey]bool{key: true}) {
+	more := p.namedOtherwise(changed)
+	for alias := range changed {
+		more = append(more, resource.Affected(alias, true)...)
+	}
+	for _, r := range more {
 		if !slices.Contains(refs, r) {
 			refs = append(refs, r)
 		}
 	}
 	return refs
+}
+
+// findsByName reports whether the instances of a service are in its cluster, or
+// were when it was looked at last.
+func (p *Pipeline) findsByName(w naming.World, key naming.ServiceKey) bool {
+	was := p.byName[key]
+	st := w.Service(key)
+	if st != nil && resource.ByName(st) {
+		p.byName[key] = true
+		return true
+	}
+	delete(p.byName, key)
+	return was
 }
 
 // namedOtherwise lists the watched listeners that stand for a changed service

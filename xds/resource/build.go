@@ -69,8 +69,7 @@ func buildPlain(w naming.World, f Form) (message, naming.Revision, []Problem) {
 	switch v := f.Variant; {
 	case f.Type == Cluster:
 		if st := f.shown(w, serviceNamed(w, f.Name)); st != nil {
-			set, wrong := settingsOf(st.Service)
-			return cluster(st.Service, &set, v.Client), revisionOf(w, st.Service), wrong
+			return clusterOf(w, st, v.Client)
 		}
 	case f.Type == Listener && v.Client == GRPC:
 		if st := f.shown(w, w.Service(v.Target)); st != nil {

@@ -33,7 +33,18 @@ func settingsOf(s *naming.Service) (naming.Settings, []Problem) {
 	return set, problems
 }
 
-// cluster is the cluster of a service. Everything that changes often stays in
+// clusterOf is the cluster of a service for a kind of client, and when it last
+// changed.
+func clusterOf(w naming.World, st *naming.ServiceState, client Client) (*clusterv3.Cluster, naming.Revision, []Problem) {
+	set, problems := settingsOf(st.Service)
+	c, revision := cluster(st.Service, &set, client), revisionOf(w, st.Service)
+	if ByName(st) {
+		return c, max(revision, st.Revision), append(problems, byDNS(c, st, &set, client)...)
+	}
+	return c, revision, problems
+}
+
+// cluster is the cluster of a service of addresses. Everything that changes often stays in
 // its endpoints: a changed cluster costs an Envoy its connection pools.
 func cluster(s *naming.Service, set *naming.Settings, client Client) *clusterv3.Cluster {
 	c := &clusterv3.Cluster{

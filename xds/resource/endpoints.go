@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"fmt"
 	"math"
+	"net"
 	"net/netip"
 	"slices"
 	"strconv"
@@ -46,9 +47,7 @@ func endpoints(st *naming.ServiceState, name string, scope Scope) (content, []Pr
 func arrangementOf(st *naming.ServiceState, scope Scope) (arrangement, []Problem) {
 	set, _ := naming.StoredSettings(st.Service.Metadata) // its cluster reports what is wrong
 	if set.TLS.Broken {
-		return arrangement{}, []Problem{{
-			Service: st.Service.Key.String(), Reason: "its TLS settings are wrong; no endpoints are served, since they would be called in plain text",
-		}}
+		return arrangement{}, []Problem{brokenTLS(st.Service)}
 	}
 	all, taken, problems := selectUsable(st)
 	if scope.Draining && drains(&set) {
@@ -57,46 +56,63 @@ func arrangementOf(st *naming.ServiceState, scope Scope) (arrangement, []Problem
 	return arrange(all, &set, scope), problems
 }
 
+func brokenTLS(s *naming.Service) Problem {
+	return Problem{
+		Service: s.Key.String(), Reason: "its TLS settings are wrong; no endpoints are served, since they would be called in plain text",
+	}
+}
+
 // selectUsable leaves out what gets no traffic (isolated, weight 0), and what
 // clients would refuse a whole service for: names instead of addresses, and
 // the same address twice. The result is sorted by id.
 func selectUsable(st *naming.ServiceState) (usable []endpoint, taken map[netip.AddrPort]int, left []Problem) {
-	var problems []Problem
-	problem := func(i *naming.Instance, reason string) {
-		problems = append(problems, Problem{Service: st.Service.Key.String(), Instance: i.ID, Reason: reason})
+	usable, taken, left = selectBy(st, func(i *naming.Instance) (addr netip.AddrPort, written, reason string) {
+		if addr, reason = addressOf(i); reason != "" {
+			return addr, "", reason
+		}
+		return addr, writtenAs(addr.Addr(), i.Host), ""
+	})
+	for n := range usable {
+		if _, more := usable[n].Metadata.Get(naming.KeyAdditionalAddresses); more {
+			return usable, taken, append(left, additional(usable, taken)...)
+		}
 	}
+	return usable, taken, left
+}
+
+// selectBy chooses the instances that get traffic, one for each place: where
+// says what that is, how it is written, and why an instance has none.
+func selectBy[K comparable](st *naming.ServiceState, where func(*naming.Instance) (place K, written, reason string)) ([]endpoint, map[K]int, []Problem) {
+	var problems []Problem
+	problem := func(i *naming.Instance, reason string) { problems = append(problems, problemOf(i, reason)) }
 	out := make([]endpoint, 0, len(st.Instances))
-	at := make(map[netip.AddrPort]int, len(st.Instances))
-	plain := true
+	at := make(map[K]int, len(st.Instances))
 	for _, i := range st.Instances {
 		if i.Isolated || i.Weight == 0 {
 			continue
 		}
-		addr, reason := addressOf(i)
+		place, written, reason := where(i)
 		if reason != "" {
 			problem(i, reason)
 			continue
 		}
-		switch n, twice := at[addr]; {
+		address := func() string { return net.JoinHostPort(written, strconv.FormatUint(uint64(i.Port), 10)) }
+		switch n, twice := at[place]; {
 		case twice && (out[n].Healthy || !i.Healthy): // ids ascend, so among equals the first stays
-			problem(i, "instance "+out[n].ID+" has the same address "+addr.String())
+			problem(i, "instance "+out[n].ID+" has the same address "+address())
 			continue
 		case twice:
-			problem(out[n].Instance, "instance "+i.ID+" has the same address "+addr.String()+" and is healthy")
+			problem(out[n].Instance, "instance "+i.ID+" has the same address "+address()+" and is healthy")
 			out[n].Instance = nil // the order of ids must stay
 		}
-		at[addr] = len(out)
-		e := endpoint{Instance: i, address: written(addr.Addr(), i.Host), port: addr.Port(), health: healthOf(i), weight: i.Weight}
-		if _, more := i.Metadata.Get(naming.KeyAdditionalAddresses); more {
-			plain = false
-		}
-		out = append(out, e)
+		at[place] = len(out)
+		out = append(out, endpoint{Instance: i, address: written, port: uint16(i.Port), health: healthOf(i), weight: i.Weight})
 	}
-	out = slices.DeleteFunc(out, func(e endpoint) bool { return e.Instance == nil })
-	if !plain {
-		additional(out, at, problem)
-	}
-	return out, at, problems
+	return slices.DeleteFunc(out, func(e endpoint) bool { return e.Instance == nil }), at, problems
+}
+
+func problemOf(i *naming.Instance, reason string) Problem {
+	return Problem{Service: i.Service.String(), Instance: i.ID, Reason: reason}
 }
 
 // drains reports whether isolated instances may go to clients that ask for
@@ -120,7 +136,7 @@ func withDraining(all []endpoint, taken map[netip.AddrPort]int, instances []*nam
 			continue
 		}
 		taken[addr] = len(out)
-		out = append(out, endpoint{Instance: i, address: written(addr.Addr(), i.Host), port: addr.Port(), health: draining, weight: i.Weight})
+		out = append(out, endpoint{Instance: i, address: writtenAs(addr.Addr(), i.Host), port: addr.Port(), health: draining, weight: i.Weight})
 	}
 	well := 0
 	for n := range all {
@@ -145,23 +161,24 @@ func healthOf(i *naming.Instance) health {
 // additional adds the further addresses of endpoints. Clients refuse a service
 // in which one address occurs twice, whosever it is; an instance's own comes
 // first, then the lowest id.
-func additional(all []endpoint, taken map[netip.AddrPort]int, problem func(*naming.Instance, string)) {
+func additional(all []endpoint, taken map[netip.AddrPort]int) (problems []Problem) {
 	for n := range all {
 		e := &all[n]
 		more, err := naming.AdditionalAddresses(e.Instance)
 		if err != nil {
-			problem(e.Instance, err.Error())
+			problems = append(problems, problemOf(e.Instance, err.Error()))
 			continue
 		}
 		for _, addr := range more {
 			if _, twice := taken[addr]; twice {
-				problem(e.Instance, "the additional address "+addr.String()+" is that of another instance, too")
+				problems = append(problems, problemOf(e.Instance, "the additional address "+addr.String()+" is that of another instance, too"))
 				continue
 			}
 			taken[addr] = n
 			e.more = append(e.more, addr)
 		}
 	}
+	return problems
 }
 
 // addressOf parses the address of an instance, or says why clients could not
@@ -169,8 +186,10 @@ func additional(all []endpoint, taken map[netip.AddrPort]int, problem func(*nami
 func addressOf(i *naming.Instance) (netip.AddrPort, string) {
 	ip, err := netip.ParseAddr(i.Host)
 	switch {
-	case err != nil:
+	case err != nil && isName(i.Host):
 		return netip.AddrPort{}, "host " + strconv.Quote(i.Host) + " is a name, and EDS takes only addresses"
+	case err != nil:
+		return netip.AddrPort{}, "host " + strconv.Quote(i.Host) + " is neither an address nor a name"
 	case ip.Zone() != "":
 		return netip.AddrPort{}, "host " + strconv.Quote(i.Host) + " has a zone, which means nothing to other machines"
 	}
@@ -208,8 +227,8 @@ func validText(i *naming.Instance) bool {
 	return true
 }
 
-// written is the canonical form of an address; mostly the host has it already.
-func written(ip netip.Addr, host string) string {
+// writtenAs is the canonical form of an address; mostly the host has it already.
+func writtenAs(ip netip.Addr, host string) string {
 	var b [64]byte
 	if string(ip.AppendTo(b[:0])) == host {
 		return host

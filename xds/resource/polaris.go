@@ -179,8 +179,7 @@ func buildPolaris(w naming.World, f Form) (message, naming.Revision, []Problem) 
 			return passthroughCluster(f.Name), 1, nil
 		}
 		if st := f.shown(w, serviceOutbound(w, f.Name)); st != nil {
-			set, wrong := settingsOf(st.Service)
-			return outboundCluster(st.Service, &set, s.Mutual), revisionOf(w, st.Service), wrong
+			return outboundCluster(w, st, s.Mutual)
 		}
 	case Listener:
 		if f.Name == outboundListener {

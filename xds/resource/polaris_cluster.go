@@ -17,12 +17,14 @@ import (
 
 // outboundCluster is a service's cluster under the name that sidecars and
 // gateways know. Its endpoints are those of all Envoys: one encoding for all.
-func outboundCluster(s *naming.Service, set *naming.Settings, mode Mutual) *clusterv3.Cluster {
-	c := cluster(s, set, Envoy)
-	c.EdsClusterConfig.ServiceName = c.GetName()
-	c.Name = OutboundName(s.Key)
-	mutualUpstream(c, s.Key, mode)
-	return c
+func outboundCluster(w naming.World, st *naming.ServiceState, mode Mutual) (*clusterv3.Cluster, naming.Revision, []Problem) {
+	c, revision, problems := clusterOf(w, st, Envoy)
+	if eds := c.GetEdsClusterConfig(); eds != nil {
+		eds.ServiceName = c.GetName()
+	}
+	c.Name = OutboundName(st.Service.Key)
+	mutualUpstream(c, st.Service.Key, mode)
+	return c, revision, problems
 }
 
 // passthroughCluster sends a connection to where it was going before iptables

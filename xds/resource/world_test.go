@@ -80,8 +80,9 @@ func anyInstance(r *rapid.T, n int, service naming.ServiceKey) naming.Instance {
 	i := naming.Instance{
 		ID: fmt.Sprintf("%02d", n), Service: service, Revision: 1,
 		Host: rapid.SampledFrom([]string{
-			"10.0.0.1", "10.0.0.2", "::1", "0:0::1", "::ffff:10.0.0.1", "name.example", "fe80::1%lo", "", "10.0.0.3",
+			"10.0.0.1", "10.0.0.2", "::1", "0:0::1", "::ffff:10.0.0.1", "name.example", "Name.Example.", "fe80::1%lo", "", "10.0.0.3",
 		}).Draw(r, "host"),
+		Created: naming.Micros(rapid.IntRange(0, 3).Draw(r, "created")),
 		Port:    rapid.SampledFrom([]uint32{0, 1, 2, 65535, 65536}).Draw(r, "port"),
 		Weight:  rapid.SampledFrom([]uint32{0, 1, 100, 65535, 1 << 31, 1<<32 - 1}).Draw(r, "weight"),
 		Healthy: rapid.Bool().Draw(r, "healthy"), Isolated: rapid.Bool().Draw(r, "isolated"),
@@ -146,6 +147,9 @@ func acceptable(r *rapid.T) {
 				r.Fatalf("%s has no cluster %q", st.Service.Key, key.Name)
 			}
 			strictCluster(r, c, client)
+			if ByName(st) {
+				accountedNames(r, w, key, c, st)
+			}
 			own.Location, own.Draining = anyLocation(r), client == Envoy && rapid.Bool().Draw(r, "draining")
 			key = Key{Endpoints, own, key.Name}
 			cla := same(r, w, again, key).(*endpointv3.ClusterLoadAssignment)
@@ -281,6 +285,52 @@ func accounted(r *rapid.T, w naming.World, key Key, cla *endpointv3.ClusterLoadA
 	}
 }
 
+// accountedNames checks the cluster of a service that is found by DNS: every
+// instance is in it, reported, or takes no traffic by wish.
+func accountedNames(r *rapid.T, w naming.World, key Key, c *clusterv3.Cluster, st *naming.ServiceState) {
+	_, problems, _ := Build(w, key.Form(w))
+	reported := map[string]bool{}
+	for _, p := range problems {
+		if !strings.Contains(p.Reason, "additional") {
+			reported[p.Instance] = true
+		}
+	}
+	set, _ := naming.StoredSettings(st.Service.Metadata)
+	served, addresses := map[string]bool{}, map[string]bool{}
+	for _, l := range c.GetLoadAssignment().GetEndpoints() {
+		for _, e := range l.GetLbEndpoints() {
+			a := e.GetEndpoint().GetAddress().GetSocketAddress()
+			at := strings.ToLower(fmt.Sprint(a.GetAddress(), " ", a.GetPortValue()))
+			if addresses[at] || a.GetAddress() == "" || a.GetPortValue() == 0 || len(e.GetEndpoint().GetAdditionalAddresses()) > 0 {
+				r.Fatalf("endpoint %v", e)
+			}
+			addresses[at] = true
+			served[e.GetMetadata().GetFilterMetadata()["envoy.lb"].GetFields()["hash_key"].GetStringValue()] = true
+		}
+	}
+	want := clusterv3.Cluster_STRICT_DNS
+	if key.Scope.Client == GRPC {
+		if want = clusterv3.Cluster_LOGICAL_DNS; len(served) == 0 {
+			want = clusterv3.Cluster_EDS
+		} else if len(served) != 1 {
+			r.Fatalf("gRPC refuses %v", c)
+		}
+	}
+	if c.GetType() != want || (c.GetEdsClusterConfig() == nil) != (want != clusterv3.Cluster_EDS) || c.GetLoadAssignment() != nil && c.GetLoadAssignment().ValidateAll() != nil {
+		r.Fatalf("%v, want the type %s", c, want)
+	}
+	for _, i := range st.Instances {
+		id := i.ID
+		if own, ok := i.Metadata.Get("hash_key"); ok {
+			id = own
+		}
+		idle := i.Isolated || i.Weight == 0 || key.Scope.Client == GRPC && !i.Healthy && set.PanicThreshold == 0
+		if !served[id] && !idle && !reported[i.ID] && (!set.TLS.Broken || !reported[""]) {
+			r.Fatalf("%s is neither in %v nor in %v", i.ID, c, problems)
+		}
+	}
+}
+
 // routable checks that no domain occurs twice, and that every service has one
 // of its own or is reported.
 func routable(r *rapid.T, w, again naming.World, key Key, clusterOf func(naming.ServiceKey) string) {
@@ -409,6 +459,11 @@ func TestAffectedIsEverything(t *testing.T) {
 			for _, ref := range Affected(key, membership) {
 				affected[ref] = true
 			}
+			if findsByName(before, key) || findsByName(after, key) {
+				for _, ref := range ClusterRefs(key) {
+					affected[ref] = true
+				}
+			}
 		}
 		for _, key := range everyKey(before) {
 			was, is := key.Form(before), key.Form(after)
@@ -424,6 +479,11 @@ func TestAffectedIsEverything(t *testing.T) {
 			}
 		}
 	})
+}
+
+func findsByName(w naming.World, key naming.ServiceKey) bool {
+	st := w.Service(key)
+	return st != nil && ByName(st)
 }
 
 // everyKey lists what clients of all kinds and namespaces can ask for.
