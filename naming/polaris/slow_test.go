@@ -53,7 +53,7 @@ func TestASlowReaderBoundsItsOwnMemoryOnly(t *testing.T) {
 		if got := len(d.discover(t).instances(t, "n", "a", "").GetInstances()); got != 100 {
 			t.Errorf("beside it, another stream sees %d instances", got)
 		}
-		for n := range 2000 {
+		for n := range 200 {
 			res, err := lazy.Recv()
 			if err != nil {
 				t.Fatal(err)
