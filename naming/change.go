@@ -132,6 +132,11 @@ const (
 	CauseCleanup  Cause = "clean-up"     // a clean-up job found it unused
 )
 
+// Causes lists every cause.
+func Causes() []Cause {
+	return []Cause{CauseClient, CauseLease, CauseBeat, CauseOperator, CauseAuto, CauseCleanup}
+}
+
 // Change is one object's transition, decided and ready to be stored.
 type Change struct {
 	Before Object // nil: it did not exist

@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"net/http/pprof"
 	"strings"
+	"sync"
 	"syscall"
 	"time"
 
@@ -35,8 +36,13 @@ type Deps struct {
 	World func() naming.World
 	// Loaded reports whether World has all that is stored; before, nothing of it
 	// is shown or changed.
-	Loaded  func() bool
-	Admin   Admin
+	Loaded func() bool
+	Admin  Admin
+	// ChangeLog, and what bounds it; the reach's revisions are filled in here.
+	ChangeLog Log
+	LogBounds Reach
+	// Await returns when a revision is visible here, or with ctx's error.
+	Await   func(ctx context.Context, rev naming.Revision) error
 	Checks  func() []Check
 	Clients func() []Client
 	// Problems lists what was left out of the xDS resources that are watched.
@@ -53,6 +59,10 @@ type Server struct {
 	addr     string
 	http     *http.Server
 	listener net.Listener
+	streams  chan struct{} // one for each stream of events
+
+	mu   sync.Mutex                   // guards everything below
+	ends map[*byte]context.CancelFunc // of streams; nil once the server stops
 }
 
 // writeTimeout bounds an answer; a CPU profile takes 30 s by default.
@@ -60,7 +70,7 @@ const writeTimeout = 90 * time.Second
 
 // New makes the door at addr, host:port.
 func New(addr string, d Deps) *Server {
-	s := &Server{deps: d, addr: addr}
+	s := &Server{deps: d, addr: addr, streams: make(chan struct{}, maxEventStreams), ends: map[*byte]context.CancelFunc{}}
 	s.http = &http.Server{
 		Handler:           s.routes(),
 		ReadHeaderTimeout: 5 * time.Second,
@@ -70,6 +80,7 @@ func New(addr string, d Deps) *Server {
 		MaxHeaderBytes:    64 << 10,
 		ErrorLog:          zap.NewStdLog(d.Log),
 	}
+	s.http.RegisterOnShutdown(s.endStreams)
 	return s
 }
 
@@ -95,6 +106,8 @@ func (s *Server) routes() http.Handler {
 		r.Get("/clients/{id}", s.client)
 		r.Get("/problems", s.problems)
 		r.Get("/receipts", s.receipts)
+		r.Get("/history", s.history)
+		r.Get("/events", s.events)
 	})
 	r.NotFound(func(w http.ResponseWriter, req *http.Request) {
 		problem(w, http.StatusNotFound, "", "there is nothing at "+req.URL.Path)

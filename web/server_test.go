@@ -37,28 +37,39 @@ func (b backend) Do(ctx context.Context, w naming.Write) (naming.Result, error) 
 	return results[0], b.Registry.Apply(commit)
 }
 
-func newBackend(t *testing.T) backend {
+func newBackend(t *testing.T) backend { return newBackendOf(t, store.DefaultLogBounds()) }
+
+func newBackendOf(t *testing.T, bounds store.LogBounds) backend {
 	t.Helper()
-	b := backend{memory.New(store.DefaultLogBounds()), registry.New()}
-	for _, w := range []naming.Write{
+	b := backend{memory.New(bounds), registry.New()}
+	b.do(t,
 		&naming.Register{AutoCreate: true, Instance: naming.Instance{
 			ID: "i1", Service: naming.ServiceKey{Namespace: "ns", Name: "svc"}, Host: "10.0.0.1", Port: 80, Weight: 7,
 		}},
-		&naming.PutService{Key: naming.ServiceKey{Namespace: "other", Name: "svc"}, AutoCreate: true},
-	} {
+		&naming.PutService{Key: naming.ServiceKey{Namespace: "other", Name: "svc"}, AutoCreate: true})
+	return b
+}
+
+// do makes one commit of each write.
+func (b backend) do(t *testing.T, writes ...naming.Write) {
+	t.Helper()
+	for _, w := range writes {
 		if res, err := b.Do(t.Context(), w); err != nil || res.Err != nil {
 			t.Fatal(err, res.Err)
 		}
 	}
-	return b
 }
 
 func door(t *testing.T, ready bool) *Server {
 	t.Helper()
-	b := newBackend(t)
+	return doorOf(newBackend(t), ready)
+}
+
+func doorOf(b backend, ready bool) *Server {
 	return New("127.0.0.1:0", Deps{
 		World: b.World, Checks: func() []Check { return []Check{{Name: "registry", Ready: ready}} }, Loaded: func() bool { return true },
-		Admin:    naming.NewRegistrar(naming.Config{}, naming.Deps{Writer: b, World: b}),
+		Admin:     naming.NewRegistrar(naming.Config{}, naming.Deps{Writer: b, World: b}),
+		ChangeLog: b, LogBounds: Reach{MaxRevisions: 9}, Await: b.Await,
 		Clients:  func() []Client { return []Client{{Stream: 7, Node: "envoy-1"}, {Stream: 9, Node: "envoy-2"}} },
 		Problems: func() []Problem { return []Problem{{Service: "ns/svc", Reason: "no address"}} },
 		Receipt: func(context.Context, receipt.Request) (receipt.Receipt, error) {
@@ -139,6 +150,7 @@ func TestEveryRoute(t *testing.T) {
 		if strings.HasPrefix(route, "/api/v1/aliases/{") {
 			return nil // there is none; its own test asks
 		}
+		route = strings.Replace(route, "/events", "/events?follow=false", 1) // else it does not end
 		path := strings.NewReplacer("clients/{id}", "clients/7", "{id}", "i1", "{namespace}", "ns", "{name}", "svc", "*", "").Replace(route)
 		if w := get(s, path); w.Code != http.StatusOK ||
 			w.Header().Get("Content-Security-Policy") == "" || w.Header().Get("X-Content-Type-Options") != "nosniff" {

@@ -57,8 +57,15 @@ func root() *cobra.Command {
 		SilenceErrors: true,
 	}
 	cmd.SetFlagErrorFunc(flagError)
-	return group(cmd, serverCommand(), configCommand(), bootstrapCommand(), getCommand(), waitCommand(), benchCommand(), versionCommand(),
-		createCommand(), updateCommand(), deleteCommand(), isolateCommand(), setCommand(), clearCommand(), registerCommand(), deregisterCommand(), storeCommand())
+	return group(
+		cmd,
+		serverCommand(), configCommand(), versionCommand(), storeCommand(),
+		getCommand(), waitCommand(), historyCommand(), eventsCommand(),
+		createCommand(), updateCommand(), deleteCommand(),
+		isolateCommand(), setCommand(), clearCommand(),
+		registerCommand(), deregisterCommand(),
+		bootstrapCommand(), benchCommand(),
+	)
 }
 
 // group makes a command of subcommands: alone it shows its help, and a word

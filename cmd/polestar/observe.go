@@ -7,6 +7,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"polestar/naming/registry"
+	"polestar/store"
 	"polestar/web"
 	"polestar/xds/ads"
 )
@@ -37,6 +38,15 @@ func clientType(t ads.TypeStatus) web.ClientType {
 		AckedRevision: t.Acked.Revision, AckedAt: web.Time(t.Acked.At),
 		Refused: t.Refused.Reason, RefusedAt: web.Time(t.Refused.At),
 	}
+}
+
+// reach is what bounds the change log.
+func reach(b store.LogBounds) web.Reach {
+	r := web.Reach{MaxRevisions: b.MaxRevisions, MaxBytes: b.MaxBytes}
+	if b.MaxAge > 0 {
+		r.MaxAge = b.MaxAge.String()
+	}
+	return r
 }
 
 // problems lists what was left out of watched resources, in a steady order.

@@ -1,0 +1,175 @@
+package naming
+
+import (
+	"crypto/sha256"
+	"fmt"
+	"strings"
+)
+
+// Difference is one field of an object that a change made otherwise. The
+// values are texts, numbers (uint32) or bools; nil stands for what is not
+// there: the object, a key of metadata, or an operator's setting.
+type Difference struct {
+	Field         string
+	Before, After any
+}
+
+// Differences lists what a change made otherwise, in a steady order. Of an object
+// that came or went it lists every field that is not empty. What identifies
+// the object (see [Subject]), times and revisions are left out.
+func Differences(c *Change) []Difference {
+	var d differ
+	switch x := c.Object().(type) {
+	case *Namespace:
+		compare(&d, c, x, namespaceFields)
+	case *Service:
+		compare(&d, c, x, serviceFields)
+	case *Instance:
+		compare(&d, c, x, instanceFields)
+	case *Override:
+		compare(&d, c, x, func(o *Override, f func(string, any)) { o.Operator.fields(f) })
+	case *Client:
+		compare(&d, c, x, clientFields)
+	case *Contract:
+		compare(&d, c, x, contractFields)
+	}
+	return d.differences(c)
+}
+
+// differ gathers the fields of both sides.
+type differ struct {
+	order         []string
+	before, after map[string]any
+}
+
+// compare reads the fields of both sides of a change; the third argument only
+// says of which type they are.
+func compare[T Object](d *differ, c *Change, _ T, fields func(T, func(string, any))) {
+	d.before, d.after = map[string]any{}, map[string]any{}
+	read := func(o Object, into map[string]any) {
+		x, ok := o.(T)
+		if !ok {
+			return
+		}
+		fields(x, func(name string, value any) {
+			if _, seen := d.before[name]; !seen {
+				d.order = append(d.order, name)
+			}
+			into[name] = value
+		})
+	}
+	read(c.Before, d.before)
+	read(c.After, d.after)
+}
+
+func (d *differ) differences(c *Change) (out []Difference) {
+	for _, name := range d.order {
+		x := Difference{Field: name, Before: d.before[name], After: d.after[name]}
+		whole := c.Before == nil || c.After == nil
+		if x.Before == x.After || whole && empty(x.Before) && empty(x.After) {
+			continue
+		}
+		if of, own := strings.CutPrefix(name, ownPrefix); own && d.before[setPrefix+of] == nil && d.after[setPrefix+of] == nil {
+			continue // it is in force, and so told already
+		}
+		out = append(out, x)
+	}
+	return out
+}
+
+func empty(v any) bool { return v == nil || v == "" || v == uint32(0) || v == false }
+
+// The names of what an operator set and of what the client says beside that.
+const (
+	setPrefix = "set."
+	ownPrefix = "own."
+)
+
+func (m Metadata) fields(f func(string, any)) {
+	for _, p := range m {
+		f("metadata."+p.Key, p.Value)
+	}
+}
+
+func (l Location) fields(f func(string, any)) {
+	f("region", l.Region)
+	f("zone", l.Zone)
+	f("campus", l.Campus)
+}
+
+// fields of what an operator set; what is not set is nil.
+func (o *Operator) fields(f func(string, any)) {
+	if o == nil {
+		return
+	}
+	pointed(f, setPrefix+"weight", o.Weight)
+	pointed(f, setPrefix+"healthy", o.Healthy)
+	pointed(f, setPrefix+"isolated", o.Isolated)
+}
+
+func pointed[T any](f func(string, any), name string, p *T) {
+	if p != nil {
+		f(name, *p)
+	}
+}
+
+func namespaceFields(n *Namespace, f func(string, any)) {
+	f("comment", n.Comment)
+	f("owner", n.Owner)
+	f("service_export_to", strings.Join(n.ServiceExportTo, ","))
+}
+
+func serviceFields(s *Service, f func(string, any)) {
+	if s.IsAlias() {
+		f("for", s.AliasFor.String())
+	}
+	f("ports", s.Ports)
+	f("business", s.Business)
+	f("department", s.Department)
+	f("comment", s.Comment)
+	f("owner", s.Owner)
+	for n, text := range s.Cmdb {
+		f(fmt.Sprint(FieldCmdb, n+1), text)
+	}
+	f("export_to", strings.Join(s.ExportTo, ","))
+	f("auto_created", s.Auto)
+	s.Metadata.fields(f)
+}
+
+func instanceFields(i *Instance, f func(string, any)) {
+	f("weight", i.Weight)
+	f("healthy", i.Healthy)
+	f("isolated", i.Isolated)
+	i.Operator.fields(f)
+	own := i.Own()
+	f(ownPrefix+"weight", own.Weight)
+	f(ownPrefix+"healthy", own.Healthy)
+	f(ownPrefix+"isolated", own.Isolated)
+	f("vpc_id", i.VpcID)
+	f("protocol", i.Protocol)
+	f("version", i.Version)
+	f("logic_set", i.LogicSet)
+	f("priority", i.Priority)
+	f("ttl_seconds", i.TTL)
+	i.Location.fields(f)
+	i.Metadata.fields(f)
+}
+
+func clientFields(c *Client, f func(string, any)) {
+	f("host", c.Host)
+	f("type", c.Type)
+	f("version", c.Version)
+	c.Location.fields(f)
+	stats := make([]string, len(c.Stats))
+	for n, s := range c.Stats {
+		stats[n] = fmt.Sprintf("%s:%d%s %s", s.Target, s.Port, s.Path, s.Protocol)
+	}
+	f("stat", strings.Join(stats, ","))
+}
+
+func contractFields(c *Contract, f func(string, any)) {
+	f("type", c.Type)
+	f("protocol", c.Protocol)
+	f("version", c.Version)
+	f("body", fmt.Sprintf("%d bytes, SHA-256 %.8x", len(c.Body), sha256.Sum256(c.Body)))
+}
