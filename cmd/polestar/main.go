@@ -59,7 +59,7 @@ func root() *cobra.Command {
 	cmd.SetFlagErrorFunc(flagError)
 	return group(
 		cmd,
-		serverCommand(), configCommand(), versionCommand(), storeCommand(),
+		serverCommand(), configCommand(), versionCommand(), storeCommand(), importCommand(),
 		getCommand(), waitCommand(), historyCommand(), eventsCommand(),
 		createCommand(), updateCommand(), deleteCommand(),
 		isolateCommand(), setCommand(), clearCommand(),

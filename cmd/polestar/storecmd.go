@@ -9,6 +9,7 @@ import (
 	"slices"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 
 	"polestar/naming"
 	"polestar/naming/registry"
@@ -31,7 +32,12 @@ func storeCommand() *cobra.Command {
 		Long: "Work on a store itself. The store file of a running server is locked; stop the server first.\n" +
 			"A database may be in use: it is read as of one moment.",
 	}
-	fs := cmd.PersistentFlags()
+	addStoreFlags(cmd.PersistentFlags())
+	return group(cmd, storeExportCommand(), storeImportCommand(), storeBackupCommand(), storeCheckCommand(), storeMigrateCommand())
+}
+
+// addStoreFlags adds the flags that find a store.
+func addStoreFlags(fs *pflag.FlagSet) {
 	def := defaultConfig()
 	for _, s := range settings() {
 		if slices.Contains(storeKeys, s.key) {
@@ -39,7 +45,6 @@ func storeCommand() *cobra.Command {
 		}
 	}
 	fs.String("config", "", "YAML file with the settings of the server (env "+envPrefix+"CONFIG)")
-	return group(cmd, storeExportCommand(), storeImportCommand(), storeBackupCommand(), storeCheckCommand(), storeMigrateCommand())
 }
 
 // withStore opens the configured store for one command.
