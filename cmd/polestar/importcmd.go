@@ -100,8 +100,8 @@ const importers = 256
 func carry(ctx context.Context, out io.Writer, from *mysql.Polaris, into store.Store, dryRun bool) (err error) {
 	b, err := batch.New(defaultBatch(), batch.Deps[naming.Write, naming.Result]{
 		Commit: func(ctx context.Context, writes []naming.Write) ([]naming.Result, error) {
-			_, results, err := into.Apply(ctx, writes)
-			return results, err
+			_, results, failed := into.Apply(ctx, writes)
+			return results, failed
 		},
 		Splittable: splittable, Parallel: writers, Key: keyOf, Metrics: prometheus.NewRegistry(), Log: zap.NewNop(),
 	})
