@@ -1,13 +1,9 @@
 package web
 
 import (
-	"fmt"
 	"iter"
 	"net/http"
 	"slices"
-	"strconv"
-
-	"github.com/go-chi/chi/v5"
 
 	"polestar/naming"
 )
@@ -32,6 +28,7 @@ type (
 		Protocol  string       `json:"protocol"` // sotw or delta
 		Since     string       `json:"since"`
 		Types     []ClientType `json:"types"`
+		Unserved  []string     `json:"unserved,omitempty"` // type URLs that it asked for and that are not served
 	}
 	// ClientType is what one stream has of one type of resource.
 	ClientType struct {
@@ -40,10 +37,17 @@ type (
 		Subscribed    int    `json:"subscribed"`
 		SentRevision  uint64 `json:"sent_revision"`
 		SentAt        string `json:"sent_at,omitempty"`
+		InFlight      bool   `json:"in_flight"` // it is not answered yet
 		AckedRevision uint64 `json:"acked_revision"`
 		AckedAt       string `json:"acked_at,omitempty"`
-		Refused       string `json:"refused,omitempty"` // the text of the last refusal
-		RefusedAt     string `json:"refused_at,omitempty"`
+		// The last refusal: its text, and what was new or changed in the response,
+		// at most 32 names.
+		Refused          string   `json:"refused,omitempty"`
+		RefusedRevision  uint64   `json:"refused_revision,omitempty"`
+		RefusedAt        string   `json:"refused_at,omitempty"`
+		RefusedResources []string `json:"refused_resources,omitempty"`
+		Refusals         uint64   `json:"refusals"` // so far
+		Withheld         int      `json:"withheld"` // forms that it refused and is not sent again
 	}
 )
 
@@ -158,21 +162,4 @@ func (s *Server) problems(w http.ResponseWriter, r *http.Request) {
 
 func (s *Server) clients(w http.ResponseWriter, r *http.Request) {
 	list(s, w, r, "clients", nil, func(naming.World, query) iter.Seq[Client] { return slices.Values(s.deps.Clients()) })
-}
-
-// client answers one xDS stream by its number.
-func (s *Server) client(w http.ResponseWriter, r *http.Request) {
-	text := chi.URLParam(r, "id")
-	id, err := strconv.ParseUint(text, 10, 64)
-	if err != nil {
-		problem(w, http.StatusBadRequest, "id", fmt.Sprintf("id: %.32q is not the number of a stream", text))
-		return
-	}
-	all := s.deps.Clients()
-	at := slices.IndexFunc(all, func(c Client) bool { return c.Stream == id })
-	if at < 0 {
-		problem(w, http.StatusNotFound, "id", fmt.Sprintf("id: there is no stream %d; it may have ended", id))
-		return
-	}
-	answer(w, http.StatusOK, all[at])
 }

@@ -32,7 +32,7 @@ func (q query) key() naming.ServiceKey {
 
 // textBounds are in characters; a parameter that is not here may have 128.
 var textBounds = map[string]int{
-	"namespace": naming.MaxNamespace, "service": naming.MaxService, "reason": naming.MaxReason,
+	"namespace": naming.MaxNamespace, "service": naming.MaxService, "reason": naming.MaxReason, "client": 256,
 }
 
 // paging are the parameters that every list takes.

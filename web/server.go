@@ -21,6 +21,7 @@ import (
 	"go.uber.org/zap"
 
 	"polestar/naming"
+	"polestar/xds/explain"
 	"polestar/xds/receipt"
 )
 
@@ -47,6 +48,7 @@ type Deps struct {
 	Clients func() []Client
 	// Problems lists what was left out of the xDS resources that are watched.
 	Problems func() []Problem
+	Explain  *explain.Explainer
 	// Receipt waits until every xDS client that a revision concerns has it.
 	Receipt func(context.Context, receipt.Request) (receipt.Receipt, error)
 	Metrics prometheus.Gatherer
@@ -104,6 +106,9 @@ func (s *Server) routes() http.Handler {
 		s.manage(r)
 		r.Get("/clients", s.clients)
 		r.Get("/clients/{id}", s.client)
+		r.Get("/clients/{id}/resources", s.clientResources)
+		r.Get("/diff", s.diff)
+		r.Get("/explain", s.explain)
 		r.Get("/problems", s.problems)
 		r.Get("/receipts", s.receipts)
 		r.Get("/history", s.history)

@@ -8,6 +8,7 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/go-chi/chi/v5"
 	"github.com/google/go-cmp/cmp"
@@ -15,10 +16,13 @@ import (
 	"go.uber.org/zap"
 
 	"polestar/naming"
+	"polestar/naming/health"
 	"polestar/naming/registry"
 	"polestar/store"
 	"polestar/store/memory"
+	"polestar/xds/explain"
 	"polestar/xds/receipt"
+	"polestar/xds/resource"
 )
 
 // backend is a whole registry in memory behind the door: what is written is
@@ -72,6 +76,10 @@ func doorOf(b backend, ready bool) *Server {
 		ChangeLog: b, LogBounds: Reach{MaxRevisions: 9}, Await: b.Await,
 		Clients:  func() []Client { return []Client{{Stream: 7, Node: "envoy-1"}, {Stream: 9, Node: "envoy-2"}} },
 		Problems: func() []Problem { return []Problem{{Service: "ns/svc", Reason: "no address"}} },
+		Explain: explain.New(explain.Deps{
+			World: b.World, Clients: fleet{}, Touched: func(k naming.ServiceKey) []resource.Ref { return resource.Affected(k, true) },
+			Lease: func(string) (health.State, bool) { return health.State{}, false }, Settle: func(context.Context) error { return nil }, Now: time.Now,
+		}),
 		Receipt: func(context.Context, receipt.Request) (receipt.Receipt, error) {
 			return receipt.Receipt{Converged: true}, nil
 		},
@@ -151,7 +159,7 @@ func TestEveryRoute(t *testing.T) {
 			return nil // there is none; its own test asks
 		}
 		route = strings.Replace(route, "/events", "/events?follow=false", 1) // else it does not end
-		path := strings.NewReplacer("clients/{id}", "clients/7", "{id}", "i1", "{namespace}", "ns", "{name}", "svc", "*", "").Replace(route)
+		path := strings.NewReplacer("clients/{id}", "clients/7", "/explain", "/explain?client=7&namespace=ns&service=svc", "{id}", "i1", "{namespace}", "ns", "{name}", "svc", "*", "").Replace(route)
 		if w := get(s, path); w.Code != http.StatusOK ||
 			w.Header().Get("Content-Security-Policy") == "" || w.Header().Get("X-Content-Type-Options") != "nosniff" {
 			t.Errorf("%s: %d %v", route, w.Code, w.Header())

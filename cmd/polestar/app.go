@@ -138,7 +138,7 @@ func (a *app) buildDoors() (err error) {
 	a.web = web.New(a.cfg.HTTPAddr, web.Deps{
 		World: a.registry.World, Loaded: a.loaded.Load, Admin: registrar, Checks: a.checks, Clients: a.clients,
 		ChangeLog: &a.store, LogBounds: reach(a.cfg.Log), Await: a.registry.Await,
-		Problems: a.problems, Receipt: a.receipts.Wait, Metrics: a.metrics, Log: a.log.Named("web"),
+		Problems: a.problems, Explain: a.explainer(), Receipt: a.receipts.Wait, Metrics: a.metrics, Log: a.log.Named("web"),
 	})
 	return nil
 }

@@ -64,16 +64,32 @@ func (f *follower) refuse(r *discoveryv3.DeltaDiscoveryResponse, why string) {
 	f.say(&discoveryv3.DeltaDiscoveryRequest{TypeUrl: r.GetTypeUrl(), ResponseNonce: r.GetNonce(), ErrorDetail: &rpcstatus.Status{Message: why}})
 }
 
-// put registers an instance of a service in the default namespace.
-func (w *whole) put(t *testing.T, service, host string) {
+// put registers an instance of a service in the default namespace, on port 80
+// and changed as the functions say, and returns its id.
+func (w *whole) put(t *testing.T, service, host string, change ...func(*service_manage.Instance)) string {
 	t.Helper()
-	res, err := w.polaris.RegisterInstance(t.Context(), &service_manage.Instance{
+	i := &service_manage.Instance{
 		Namespace: wrapperspb.String("default"), Service: wrapperspb.String(service),
 		Host: wrapperspb.String(host), Port: wrapperspb.UInt32(80),
-	})
+	}
+	for _, f := range change {
+		f(i)
+	}
+	res, err := w.polaris.RegisterInstance(t.Context(), i)
 	if err != nil || res.GetCode().GetValue() != 200000 {
 		t.Fatalf("register %s: %v, %v", host, res, err)
 	}
+	return res.GetInstance().GetId().GetValue()
+}
+
+// command runs a command line against the HTTP door.
+func (w *whole) command(t *testing.T, args ...string) string {
+	t.Helper()
+	out, err := run(t, append(args, "--server", w.http())...)
+	if err != nil {
+		t.Fatalf("%v: %v\n%s", args, err, out)
+	}
+	return out
 }
 
 func (w *whole) http() string { return w.web.Addr().String() }

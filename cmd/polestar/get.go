@@ -9,6 +9,7 @@ import (
 	"maps"
 	"net/http"
 	"net/url"
+	"path"
 	"slices"
 	"strconv"
 	"strings"
@@ -52,7 +53,7 @@ var kinds = map[string]table{
 	"problems": {"TYPE\tRESOURCE\tINSTANCE\tLEFT OUT BECAUSE", rowsOf(func(p web.Problem) []any {
 		return []any{p.Type, p.Resource, p.Instance, p.Reason}
 	})},
-	"clients": {"NODE\tVIEW\tPROTOCOL\tTYPE\tNAMES\tSENT\tACKED\tREFUSED\tSINCE", clientRows},
+	"clients": {clientsTable, clientRows},
 }
 
 // besideOwn shows what is in force and, where an operator made it otherwise,
@@ -91,29 +92,6 @@ func rowsOf[T any](row func(T) []any) func(json.RawMessage) ([][]any, error) {
 		}
 		return out, nil
 	}
-}
-
-// clientRows has one row per client and type.
-func clientRows(raw json.RawMessage) ([][]any, error) {
-	var clients []web.Client
-	if err := json.Unmarshal(raw, &clients); err != nil {
-		return nil, err
-	}
-	var out [][]any
-	for _, c := range clients {
-		for _, t := range c.Types {
-			names := strconv.Itoa(t.Subscribed)
-			if t.Wildcard {
-				names = "*"
-			}
-			refused := t.Refused
-			if refused == "" {
-				refused = "-"
-			}
-			out = append(out, []any{c.Node, c.View, c.Protocol, t.Type, names, t.SentRevision, t.AckedRevision, refused, c.Since})
-		}
-	}
-	return out, nil
 }
 
 // oneKind takes the name of one kind; a misspelt one is told the nearest.
@@ -165,7 +143,8 @@ func checkOutput(output string) error {
 	return nil
 }
 
-// fetchAll reads all pages of a kind as one JSON array.
+// fetchAll reads all pages of a kind, which is the end of a path, as one JSON
+// array.
 func fetchAll(ctx context.Context, server, kind string, q url.Values) (json.RawMessage, error) {
 	client := &http.Client{Timeout: 10 * time.Second}
 	all := []json.RawMessage{}
@@ -176,7 +155,7 @@ func fetchAll(ctx context.Context, server, kind string, q url.Values) (json.RawM
 		if err != nil {
 			return nil, fmt.Errorf("--server %q: %w", server, err)
 		}
-		items, total, err := fetchPage(client, req, kind)
+		items, total, err := fetchPage(client, req, path.Base(kind))
 		if err != nil {
 			return nil, err
 		}

@@ -60,7 +60,7 @@ func root() *cobra.Command {
 	return group(
 		cmd,
 		serverCommand(), configCommand(), versionCommand(), storeCommand(), importCommand(),
-		getCommand(), waitCommand(), historyCommand(), eventsCommand(),
+		getCommand(), clientsCommand(), explainCommand(), waitCommand(), historyCommand(), eventsCommand(),
 		createCommand(), updateCommand(), deleteCommand(),
 		isolateCommand(), setCommand(), clearCommand(),
 		registerCommand(), deregisterCommand(),

@@ -2,7 +2,9 @@ package main
 
 import (
 	"cmp"
+	"context"
 	"slices"
+	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 
@@ -10,6 +12,7 @@ import (
 	"polestar/store"
 	"polestar/web"
 	"polestar/xds/ads"
+	"polestar/xds/explain"
 )
 
 // clients turns the status of every xDS stream into the admin API's form.
@@ -19,7 +22,7 @@ func (a *app) clients() []web.Client {
 	for n, c := range all {
 		out[n] = web.Client{
 			Stream: c.ID, Node: c.NodeID, View: c.View, UserAgent: c.UserAgent, Peer: c.Peer, Protocol: "sotw", Since: web.Time(c.Since),
-			Types: make([]web.ClientType, len(c.Types)),
+			Types: make([]web.ClientType, len(c.Types)), Unserved: c.Unserved,
 		}
 		if c.Delta {
 			out[n].Protocol = "delta"
@@ -34,9 +37,10 @@ func (a *app) clients() []web.Client {
 func clientType(t ads.TypeStatus) web.ClientType {
 	return web.ClientType{
 		Type: t.Type.String(), Wildcard: t.Wildcard, Subscribed: t.Names,
-		SentRevision: t.Sent.Revision, SentAt: web.Time(t.Sent.At),
+		SentRevision: t.Sent.Revision, SentAt: web.Time(t.Sent.At), InFlight: t.InFlight,
 		AckedRevision: t.Acked.Revision, AckedAt: web.Time(t.Acked.At),
-		Refused: t.Refused.Reason, RefusedAt: web.Time(t.Refused.At),
+		Refused: t.Refused.Reason, RefusedRevision: t.Refused.Revision, RefusedAt: web.Time(t.Refused.At),
+		RefusedResources: t.Refused.Names, Refusals: t.Refused.Count, Withheld: t.Parked,
 	}
 }
 
@@ -47,6 +51,14 @@ func reach(b store.LogBounds) web.Reach {
 		r.MaxAge = b.MaxAge.String()
 	}
 	return r
+}
+
+// explainer answers what clients have, and why.
+func (a *app) explainer() *explain.Explainer {
+	return explain.New(explain.Deps{
+		World: a.registry.World, Clients: a.ads, Touched: a.pipeline.Touched, Lease: a.leases.State, Now: time.Now,
+		Settle: func(ctx context.Context) error { return a.pipeline.Await(ctx, a.pipeline.Revision()) },
+	})
 }
 
 // problems lists what was left out of watched resources, in a steady order.

@@ -47,22 +47,25 @@ instances show it; without one it is the newest now.`,
 			if revision > 0 {
 				q.Set("revision", strconv.FormatUint(revision, 10))
 			}
+			of := ""
 			if service != "" {
-				q.Set("namespace", namespace)
-				q.Set("service", service)
+				ns, name := key(namespace, service)
+				q.Set("namespace", ns)
+				q.Set("service", name)
+				of = " of " + ns + "/" + name
 			}
 			body, err := ask(cmd.Context(), server, "receipts", q, timeout+slack)
 			if err != nil {
 				return err
 			}
-			return showReceipt(cmd.OutOrStdout(), output, body, about(namespace, service))
+			return showReceipt(cmd.OutOrStdout(), output, body, of)
 		},
 	}
 	cmd.Flags().StringVar(&server, "server", "127.0.0.1:8090", "HTTP address of the server")
 	cmd.Flags().StringVarP(&output, "output", "o", "table", "table, json or yaml")
 	cmd.Flags().Uint64Var(&revision, "revision", 0, "revision to wait for; 0: the newest now")
-	cmd.Flags().StringVar(&namespace, "namespace", "default", "namespace of the service")
-	cmd.Flags().StringVar(&service, "service", "", "only what this service touches")
+	cmd.Flags().StringVar(&namespace, "namespace", "", "namespace of the service, when its name has slashes")
+	cmd.Flags().StringVar(&service, "service", "", "only what this service touches: namespace/service, or service in the namespace default")
 	cmd.Flags().StringArrayVar(&clients, "client", nil, "only this client: the id of its node or the number of its stream; may be repeated")
 	cmd.Flags().DurationVar(&timeout, "timeout", receipt.DefaultTimeout, "how long to wait, at most 10m")
 	return cmd
@@ -75,14 +78,6 @@ func ask(ctx context.Context, server, path string, q url.Values, timeout time.Du
 		return nil, fmt.Errorf("--server %q: %w", server, err)
 	}
 	return readAnswer(&http.Client{Timeout: timeout}, req)
-}
-
-// about names a service after a revision.
-func about(namespace, service string) string {
-	if service == "" {
-		return ""
-	}
-	return " of " + namespace + "/" + service
 }
 
 // showReceipt prints a receipt; it is an error when not everybody has it.
@@ -101,7 +96,7 @@ func showReceipt(w io.Writer, output string, body json.RawMessage, of string) er
 			return err
 		}
 	case r.Converged:
-		if _, err := fmt.Fprintf(w, "revision %d%s is at all %d clients that it concerns\n", r.Revision, of, r.Clients); err != nil {
+		if _, err := fmt.Fprintf(w, "revision %d%s is at every client that it concerns: %s\n", r.Revision, of, plural(r.Clients, "client")); err != nil {
 			return err
 		}
 	case len(r.Laggards) > 0:
@@ -117,7 +112,7 @@ func showReceipt(w io.Writer, output string, body json.RawMessage, of string) er
 	case len(r.Laggards) == 0:
 		return fmt.Errorf("revision %d%s is not sent yet: the server is still building what changed", r.Revision, of)
 	default:
-		return fmt.Errorf("revision %d%s is not at every client: %d resources lack it", r.Revision, of, len(r.Laggards)+r.More)
+		return fmt.Errorf("revision %d%s is not at every client; lacking it: %s", r.Revision, of, plural(len(r.Laggards)+r.More, "resource"))
 	}
 }
 
@@ -129,6 +124,14 @@ func laggardRows(all []receipt.Laggard) [][]any {
 		}
 	}
 	return out
+}
+
+// plural is a number of things.
+func plural(n int, thing string) string {
+	if n == 1 {
+		return "1 " + thing
+	}
+	return strconv.Itoa(n) + " " + thing + "s"
 }
 
 // dash stands for what is not there.

@@ -23,7 +23,7 @@ func TestWaitOnAWholeServer(t *testing.T) {
 	wait := func(args ...string) (string, error) {
 		return run(t, append([]string{"wait", "--server", w.http()}, args...)...)
 	}
-	if out, err := wait(); err != nil || !strings.HasSuffix(out, " is at all 1 clients that it concerns\n") {
+	if out, err := wait(); err != nil || !strings.HasSuffix(out, " is at every client that it concerns: 1 client\n") {
 		t.Errorf("%q, %v", out, err)
 	}
 	if out, err := wait("--service", "other"); err != nil || !strings.Contains(out, " of default/other concerns no connected client") {
@@ -82,7 +82,7 @@ func TestWaitTable(t *testing.T) {
 			"NODE  STREAM  TYPE  RESOURCE   STATE          HAS  WANTS  SINCE                     REASON\n" +
 				"e1    3       eds   default/a  stale          4    5      2026-01-02T03:04:05.678Z  -\n" +
 				"e2    -       -     -          not connected  -    -      -                         -\n",
-			"revision 5 is not at every client: 3 resources lack it",
+			"revision 5 is not at every client; lacking it: 3 resources",
 		},
 		"not built": {`{"revision":5,"published":5}`, "", "still building"},
 		"no JSON":   {`<html>`, "", "no receipt"},

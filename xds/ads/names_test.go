@@ -224,6 +224,13 @@ func TestHolders(t *testing.T) {
 		got[0].Names[0].State() != Synced || got[0].Names[1].State() != Stale {
 		t.Fatalf("holders: %+v", got)
 	}
+	one, ok := d.server.Holding(got[0].Client.ID, refs)
+	if d := cmp.Diff(got[0].Names, one.Names); d != "" || !ok || one.Client.NodeID != "n1" {
+		t.Errorf("one holder: %+v, %v", one, ok)
+	}
+	if one, ok = d.server.Holding(99, refs); ok {
+		t.Errorf("a stream that does not exist: %+v", one)
+	}
 	if got := d.server.Holders([]resource.Ref{{Type: resource.Cluster, Name: "nobody"}}); len(got) != 0 {
 		t.Errorf("holders of what nobody has: %+v", got)
 	}

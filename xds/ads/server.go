@@ -189,13 +189,25 @@ type Holding struct {
 	Names  []NameStatus
 }
 
+// Holding describes what one connected client has of some resources, as far as
+// they mean something to it; false when there is no such stream.
+func (s *Server) Holding(id uint64, refs []resource.Ref) (Holding, bool) {
+	s.mu.Lock()
+	st := s.streams[id]
+	s.mu.Unlock()
+	if st == nil {
+		return Holding{}, false
+	}
+	return st.holding(refs)
+}
+
 // Holders describes what the connected clients have of some resources, oldest
 // first, without the clients that none of them concerns. It costs O(streams ×
 // resources), however much the streams hold otherwise.
 func (s *Server) Holders(refs []resource.Ref) []Holding {
 	var out []Holding
 	for _, st := range s.list() {
-		if h := st.holding(refs); len(h.Names) > 0 {
+		if h, _ := st.holding(refs); len(h.Names) > 0 {
 			out = append(out, h)
 		}
 	}

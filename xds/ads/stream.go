@@ -242,22 +242,15 @@ func (st *stream) status() (ClientStatus, bool) {
 	}, true
 }
 
-// holding describes what the client has of some resources.
-func (st *stream) holding(refs []resource.Ref) (h Holding) {
+// holding describes what the client has of some resources. It is not ok before
+// the client said who it is.
+func (st *stream) holding(refs []resource.Ref) (h Holding, ok bool) {
 	st.mu.Lock()
 	defer st.mu.Unlock()
-	if st.machine == nil {
-		return h
+	if h.Client, ok = st.status(); ok {
+		st.machine.these(refs, func(n NameStatus) { h.Names = append(h.Names, n) })
 	}
-	for _, ref := range refs {
-		if n, ok := st.machine.Lookup(ref.Type, ref.Name); ok {
-			h.Names = append(h.Names, n)
-		}
-	}
-	if len(h.Names) > 0 {
-		h.Client, _ = st.status()
-	}
-	return h
+	return h, ok
 }
 
 func itoa(n uint32) string { return strconv.FormatUint(uint64(n), 10) }

@@ -85,6 +85,18 @@ func AssignmentOf(cluster string) string {
 	return cluster
 }
 
+// ServiceOf is the service that a cluster of this name sends to; false for a
+// name of no such cluster.
+func ServiceOf(cluster string) (naming.ServiceKey, bool) {
+	if key, ok := pipedKey(cluster, outboundPrefix); ok {
+		return key, true
+	}
+	if strings.Contains(cluster, "|") {
+		return naming.ServiceKey{}, false
+	}
+	return clusterKey(cluster)
+}
+
 // self is the service that a sidecar stands before; false when it stands
 // before none.
 func (s Scope) self() (naming.ServiceKey, bool) {

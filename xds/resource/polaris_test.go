@@ -112,3 +112,17 @@ func TestPolarisNamesAreUnique(t *testing.T) {
 		}
 	})
 }
+
+func TestServiceOfACluster(t *testing.T) {
+	key := naming.ServiceKey{Namespace: "a/b", Name: "c/d"}
+	for _, name := range []string{ClusterName(key), OutboundName(key)} {
+		if got, ok := ServiceOf(name); !ok || got != key {
+			t.Errorf("%s is of %v, %v", name, got, ok)
+		}
+	}
+	for _, name := range []string{InboundName(key), passthrough, "", "a", "OUTBOUND|a/b"} {
+		if got, ok := ServiceOf(name); ok {
+			t.Errorf("%q is of %v", name, got)
+		}
+	}
+}
