@@ -44,10 +44,11 @@ type Deps struct {
 	Fresh func(ctx context.Context)
 }
 
-// Registrar holds the use cases behind the doors. It has no state of its own.
+// Registrar holds the use cases behind the doors.
 type Registrar struct {
 	cfg Config
 	Deps
+	arriving arrivals
 }
 
 // NewRegistrar makes a Registrar.
@@ -87,6 +88,8 @@ func (r *Registrar) Register(ctx context.Context, in Registration) (Result, erro
 	if i.Location == (Location{}) && r.Locator != nil {
 		i.Location = r.Locator.Locate(i.Host)
 	}
+	r.arriving.begin(i)
+	defer r.arriving.end(i.ID)
 	res, err := r.do(ctx, &Register{
 		Instance: *i, Isolated: in.Isolated, Healthy: in.Healthy, AutoCreate: r.cfg.AutoCreate, Actor: in.Actor,
 	})
@@ -166,16 +169,17 @@ func (r *Registrar) Deregister(ctx context.Context, ref Ref, actor Actor) (Resul
 }
 
 // Heartbeat renews an instance's lease. Errors: NotFound for an unknown
-// instance, NoHealthCheck for one that registered without a TTL.
+// instance, NoHealthCheck for one that registered without a TTL. An instance
+// whose registration is still on its way is not unknown.
 func (r *Registrar) Heartbeat(ctx context.Context, ref Ref) (*Instance, error) {
 	id, err := ref.resolve()
 	if err != nil {
 		return nil, err
 	}
-	i := r.World.World().Instance(id)
+	i := r.known(id)
 	if i == nil && r.Fresh != nil {
 		r.Fresh(ctx) // another server may have registered it a moment ago
-		i = r.World.World().Instance(id)
+		i = r.known(id)
 	}
 	if i == nil || ref.Service != (ServiceKey{}) && i.Service != ref.Service {
 		return nil, Errorf(NotFound, "instance", "instance %q is not registered", id)
@@ -184,6 +188,18 @@ func (r *Registrar) Heartbeat(ctx context.Context, ref Ref) (*Instance, error) {
 		return nil, Errorf(NoHealthCheck, "instance", "instance %q was registered without a health check", id)
 	}
 	return i, nil
+}
+
+// known finds an instance that is registered or about to be. The world is asked
+// again last: a registration that was not found on its way may have arrived.
+func (r *Registrar) known(id string) *Instance {
+	if i := r.World.World().Instance(id); i != nil {
+		return i
+	}
+	if i := r.arriving.find(id); i != nil {
+		return i
+	}
+	return r.World.World().Instance(id)
 }
 
 // ReportClient records an SDK process and returns it with its location. A
