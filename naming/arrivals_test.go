@@ -64,7 +64,9 @@ func TestBeatsOfARegistrationOnItsWay(t *testing.T) {
 			beat(naming.Ref{ID: &id, Service: stocks}, naming.NotFound)
 			beat(naming.Ref{Service: plain.Service, Host: plain.Host, Port: plain.Port}, naming.NoHealthCheck)
 			g.gate <- struct{}{} // one of the three is through
-			<-done
+			if err := <-done; (err != nil) != fails {
+				t.Error(err)
+			}
 			synctest.Wait()
 			both(0)
 			close(g.gate)
@@ -79,5 +81,34 @@ func TestBeatsOfARegistrationOnItsWay(t *testing.T) {
 				both(0)
 			}
 		})
+	}
+}
+
+// Another server's registration is looked for before an instance is called
+// unknown, once for a whole group of beats.
+func TestBeatsLookOnceForWhatOthersRegistered(t *testing.T) {
+	s, looks := newShelf(), 0
+	r := naming.NewRegistrar(naming.Config{AutoCreate: true}, naming.Deps{Writer: s, World: s, Beats: beats{}})
+	r.Fresh = func(ctx context.Context) {
+		looks++
+		late := put("late")
+		late.Instance.TTL = 5
+		if _, err := s.Do(ctx, late); err != nil {
+			t.Fatal(err)
+		}
+	}
+	in := registration()
+	in.ID, in.HealthCheck = "here", true
+	if _, err := r.Register(t.Context(), in); err != nil {
+		t.Fatal(err)
+	}
+	errs := r.Heartbeats(t.Context(), []naming.Ref{{ID: new("here")}, {ID: new("late")}, {ID: new("never")}, {ID: new("")}, {ID: new("x")}})
+	for n, want := range []naming.ErrorKind{0, 0, naming.NotFound, naming.Invalid, naming.NotFound} {
+		if (errs[n] != nil) != (want != 0) || errs[n] != nil && naming.KindOf(errs[n]) != want {
+			t.Errorf("beat %d: %v, want kind %d", n, errs[n], want)
+		}
+	}
+	if errs = r.Heartbeats(t.Context(), []naming.Ref{{ID: new("here")}, {ID: new("")}}); errs[0] != nil || errs[1] == nil || looks != 1 {
+		t.Errorf("%v after %d looks; want one look, for the unknown of the first group", errs, looks)
 	}
 }

@@ -172,15 +172,42 @@ func (r *Registrar) Deregister(ctx context.Context, ref Ref, actor Actor) (Resul
 // instance, NoHealthCheck for one that registered without a TTL. An instance
 // whose registration is still on its way is not unknown.
 func (r *Registrar) Heartbeat(ctx context.Context, ref Ref) (*Instance, error) {
+	i, err := r.beat(ref)
+	if r.Fresh != nil && err != nil && KindOf(err) == NotFound {
+		r.Fresh(ctx) // another server may have registered it a moment ago
+		i, err = r.beat(ref)
+	}
+	return i, err
+}
+
+// Heartbeats renews many leases: one error for each reference, nil where all is
+// well, as Heartbeat answers.
+func (r *Registrar) Heartbeats(ctx context.Context, refs []Ref) []error {
+	errs := make([]error, len(refs))
+	unknown := false
+	for n := range refs {
+		_, errs[n] = r.beat(refs[n])
+		unknown = unknown || errs[n] != nil && KindOf(errs[n]) == NotFound
+	}
+	if r.Fresh == nil || !unknown {
+		return errs
+	}
+	r.Fresh(ctx) // once for all of them
+	for n := range refs {
+		if errs[n] != nil && KindOf(errs[n]) == NotFound {
+			_, errs[n] = r.beat(refs[n])
+		}
+	}
+	return errs
+}
+
+// beat renews a lease as far as this server knows the instance.
+func (r *Registrar) beat(ref Ref) (*Instance, error) {
 	id, err := ref.resolve()
 	if err != nil {
 		return nil, err
 	}
 	i := r.known(id)
-	if i == nil && r.Fresh != nil {
-		r.Fresh(ctx) // another server may have registered it a moment ago
-		i = r.known(id)
-	}
 	if i == nil || ref.Service != (ServiceKey{}) && i.Service != ref.Service {
 		return nil, Errorf(NotFound, "instance", "instance %q is not registered", id)
 	}

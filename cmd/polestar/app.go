@@ -52,6 +52,7 @@ type app struct {
 	receipts *receipt.Desk
 	polaris  *grpcserver.Server
 	xds      *grpcserver.Server
+	beatDoor *grpcserver.Server // nil: this server has no door for beats in groups
 	web      *web.Server
 }
 
@@ -111,6 +112,10 @@ func (a *app) buildDoors() (err error) {
 		Registry: registrar, World: a.registry, Auth: auth.Open{}, Log: a.log.Named("polaris"), Ready: a.loaded.Load,
 	}).Register(a.polaris.GRPC())
 
+	if err = a.buildHeartbeats(registrar); err != nil {
+		return err
+	}
+
 	a.ads, err = ads.New(ads.Deps{
 		Cache: a.pipeline.Cache(),
 		Node:  func(n *corev3.Node) (ads.View, error) { return node.Parse(n) },
@@ -162,6 +167,9 @@ func (a *app) parts() []lifecycle.Component {
 		{Name: "receipts", Run: a.receipts.Run},
 		serve("polaris door", a.polaris),
 	}
+	if a.beatDoor != nil {
+		parts = append(parts, serve("heartbeat door", a.beatDoor))
+	}
 	if a.cluster != nil {
 		parts = append(parts, a.clusterParts()...)
 	}
@@ -190,6 +198,11 @@ func (a *app) announce(context.Context) error {
 		if tcp, ok := addr.(*net.TCPAddr); ok && !tcp.IP.IsLoopback() {
 			a.log.Warn("anybody who reaches this address may register and read: it is not bound to loopback, and there is no authentication",
 				zap.String("door", name), zap.Stringer("address", addr))
+		}
+	}
+	if a.beatDoor != nil {
+		if tcp, ok := a.beatDoor.Addr().(*net.TCPAddr); ok && !tcp.IP.IsLoopback() {
+			a.log.Warn("the secret of the heartbeat door travels as it is: the address is not bound to loopback", zap.Stringer("address", tcp))
 		}
 	}
 	a.log.Info("ready", zap.Stringer("polaris", a.polaris.Addr()), zap.Stringer("xds", a.xds.Addr()), zap.Stringer("http", a.web.Addr()))

@@ -36,7 +36,7 @@ type whole struct {
 }
 
 // startWhole starts a server on dir and waits until it is ready.
-func startWhole(t *testing.T, dir string, set ...func(*Config)) *whole {
+func startWhole(t testing.TB, dir string, set ...func(*Config)) *whole {
 	t.Helper()
 	cfg := defaultConfig()
 	cfg.DataDir = dir

@@ -51,6 +51,9 @@ type Config struct {
 	ClusterSecretFile string
 	Follow            follow.Config
 	Peer              grpcserver.Config
+
+	Heartbeat          grpcserver.Config // no address: no such door
+	HeartbeatTokenFile string            // holds the secret of that door
 }
 
 func defaultConfig() Config {
@@ -62,8 +65,8 @@ func defaultConfig() Config {
 		Store: backendBolt, DataDir: "data", HTTPAddr: "127.0.0.1:8090", LogLevel: zapcore.InfoLevel, LogFormat: "json", ServerID: host,
 		DrainTimeout: 5 * time.Second, AutoCreate: true,
 		Polaris: grpcserver.Default("polaris", "127.0.0.1:8091"),
-		XDS:     grpcserver.Default("xds", "127.0.0.1:15010"),
-		Batch:   defaultBatch(), Lease: health.Default(), Log: store.DefaultLogBounds(),
+		XDS:     grpcserver.Default("xds", "127.0.0.1:15010"), Heartbeat: grpcserver.Default("heartbeat", ""),
+		Batch: defaultBatch(), Lease: health.Default(), Log: store.DefaultLogBounds(),
 	}
 	c.MySQL, c.Cluster, c.Follow, c.Peer = defaultCluster()
 	return c
@@ -98,7 +101,7 @@ func settings() []setting {
 		number("store.log-max-revisions", "records that the change log keeps", func(c *Config) *uint64 { return &c.Log.MaxRevisions }),
 		span("store.log-max-age", "age of what the change log keeps; 0: any", func(c *Config) *time.Duration { return &c.Log.MaxAge }),
 		number("store.log-max-bytes", "bytes that the change log keeps", func(c *Config) *uint64 { return &c.Log.MaxBytes }),
-	}, clusterSettings(), batchSettings(), doorSettings("polaris", func(c *Config) *grpcserver.Config { return &c.Polaris }),
+	}, clusterSettings(), batchSettings(), heartbeatSettings(), doorSettings("polaris", func(c *Config) *grpcserver.Config { return &c.Polaris }),
 		doorSettings("xds", func(c *Config) *grpcserver.Config { return &c.XDS }))
 }
 
@@ -206,7 +209,9 @@ func loadConfig(fs *pflag.FlagSet, environ []string) (Config, map[string]string,
 			return cfg, nil, fmt.Errorf("%s (%s): %w", s.key, from, err)
 		}
 	}
-	cfg.Polaris.DrainTimeout, cfg.XDS.DrainTimeout, cfg.Peer.DrainTimeout = cfg.DrainTimeout, cfg.DrainTimeout, cfg.DrainTimeout
+	for _, door := range []*grpcserver.Config{&cfg.Polaris, &cfg.XDS, &cfg.Peer, &cfg.Heartbeat} {
+		door.DrainTimeout = cfg.DrainTimeout
+	}
 	if err := cfg.readSecrets(); err != nil {
 		return cfg, nil, err
 	}
@@ -230,7 +235,7 @@ func (c *Config) Validate() error {
 	if c.DrainTimeout <= 0 || c.DrainTimeout > 10*time.Minute {
 		errs = append(errs, fmt.Errorf("drain-timeout: %s is not between 1ns and 10m", c.DrainTimeout))
 	}
-	return errors.Join(append(errs, c.validateCluster(), c.Polaris.Validate(), c.XDS.Validate(), c.Batch.Validate(), c.Lease.Validate(), c.Log.Validate())...)
+	return errors.Join(append(errs, c.validateCluster(), c.validateHeartbeat(), c.Polaris.Validate(), c.XDS.Validate(), c.Batch.Validate(), c.Lease.Validate(), c.Log.Validate())...)
 }
 
 func isPort(s string) bool {

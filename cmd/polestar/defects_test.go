@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -78,16 +79,23 @@ func until(t *testing.T, what string, is func() bool) {
 	}
 }
 
-// metric sums a metric over its labels.
-func (w *whole) metric(t *testing.T, name string) (sum float64) {
+// metric sums a metric over its labels, or over those with all of some values.
+func (w *whole) metric(t *testing.T, name string, values ...string) (sum float64) {
 	t.Helper()
 	families, err := w.metrics.Gather()
 	if err != nil {
 		t.Fatal(err)
 	}
 	for _, f := range families {
-		if f.GetName() == name {
-			for _, m := range f.GetMetric() {
+		if f.GetName() != name {
+			continue
+		}
+		for _, m := range f.GetMetric() {
+			var has []string
+			for _, l := range m.GetLabel() {
+				has = append(has, l.GetValue())
+			}
+			if !slices.ContainsFunc(values, func(v string) bool { return !slices.Contains(has, v) }) {
 				sum += m.GetGauge().GetValue() + m.GetCounter().GetValue()
 			}
 		}

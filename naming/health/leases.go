@@ -58,6 +58,7 @@ type lease struct {
 	busy       bool // a flip is queued or running
 	probe      bool // that flip is to find out whether an outage is over
 	gone       bool // forgotten while busy; the worker drops it
+	unheard    bool // when it last gave a sign of life was forgotten
 }
 
 // stage says how silent a lease is that should be healthy.
@@ -145,7 +146,7 @@ func (l *Leases) track(id string, service *naming.ServiceKey, ttl uint32, health
 		l.admit(x, service)
 	}
 	x.ttl, x.beat = ttl, now
-	x.healthy, x.doubt = healthy, false
+	x.healthy, x.doubt, x.unheard = healthy, false, false
 	delete(s.troubled, x)
 	l.setStage(x, onTime)
 	l.setWant(x, healthy)
@@ -203,7 +204,7 @@ func (l *Leases) Beat(id string) bool {
 		return false
 	}
 	s.beats++
-	x.beat = now
+	x.beat, x.unheard = now, false
 	if x.stage != onTime {
 		l.setStage(x, onTime)
 	}

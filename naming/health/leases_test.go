@@ -254,3 +254,27 @@ func TestChurnLeavesNothing(t *testing.T) {
 		empty(t, l)
 	})
 }
+
+// Forgetting beats changes what is known of them, not when a lease is late.
+func TestForgottenBeatsMoveNoDeadline(t *testing.T) {
+	bubble(t, func(l *Leases, j *journal) {
+		l.Track("a", 1, true)
+		l.Track("b", 1, true)
+		time.Sleep(time.Second)
+		l.ForgetBeat("a")
+		l.ForgetBeat("b")
+		l.ForgetBeat("never seen")
+		for _, id := range []string{"a", "never seen"} {
+			if _, heard := l.LastBeat(id); heard {
+				t.Errorf("%s was heard", id)
+			}
+		}
+		l.Beat("b")
+		time.Sleep(500 * time.Millisecond)
+		if ago, heard := l.LastBeat("b"); !heard || ago != 500*time.Millisecond {
+			t.Errorf("b was heard %s ago, %v", ago, heard)
+		}
+		time.Sleep(10 * time.Second)
+		j.expect("a false 3.25s", "b false 4.25s")
+	})
+}

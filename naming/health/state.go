@@ -32,6 +32,31 @@ func (l *Leases) State(id string) (State, bool) {
 	}, true
 }
 
+// LastBeat is how long ago an instance gave its last sign of life; false when
+// it has no lease, or when that was forgotten.
+func (l *Leases) LastBeat(id string) (ago time.Duration, heard bool) {
+	now := l.clock()
+	s, h := l.shard(id)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	x := s.byID.find(h, id)
+	if x == nil || x.gone || x.unheard {
+		return 0, false
+	}
+	return max(0, now-x.beat), true
+}
+
+// ForgetBeat forgets when an instance gave its last sign of life. Its deadline
+// stays: it expires neither sooner nor later for it.
+func (l *Leases) ForgetBeat(id string) {
+	s, h := l.shard(id)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if x := s.byID.find(h, id); x != nil {
+		x.unheard = true
+	}
+}
+
 // Suspects is a service of which the mass-loss guard holds leases.
 type Suspects struct {
 	Service naming.ServiceKey // zero: leases whose service was not told

@@ -1,0 +1,208 @@
+package polaris
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"time"
+
+	"github.com/polarismesh/specification/source/go/api/v1/service_manage"
+	"github.com/prometheus/client_golang/prometheus"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+	"google.golang.org/protobuf/protoadapt"
+	"google.golang.org/protobuf/types/known/wrapperspb"
+
+	"polestar/naming"
+)
+
+// The bounds of [Heartbeats].
+const (
+	maxBeats = 10_000 // of one message
+	// Refusals that the end of a stream names, and the bytes of what names them:
+	// they go into its trailer, and clients take 8 KiB of those.
+	maxRefusals     = 20
+	maxRefusalBytes = 3 << 10
+)
+
+// Leases tell and forget when instances were last heard. *health.Leases fits.
+type Leases interface {
+	LastBeat(id string) (ago time.Duration, heard bool)
+	ForgetBeat(id string)
+}
+
+// HeartbeatDeps are what [Heartbeats] calls.
+type HeartbeatDeps struct {
+	// Beat renews leases, one error for each; Registrar.Heartbeats fits.
+	Beat   func(ctx context.Context, refs []naming.Ref) []error
+	Leases Leases
+	// Ready is false while this node does not know what is registered.
+	Ready   func() bool
+	Metrics prometheus.Registerer
+}
+
+// Heartbeats implements v1.PolarisHeartbeatGRPC: beats in groups, from servers
+// and gateways that are trusted with everybody's. It authorises nothing itself;
+// it must only be registered on a door that does.
+type Heartbeats struct {
+	HeartbeatDeps
+	beats *prometheus.CounterVec
+}
+
+var _ service_manage.PolarisHeartbeatGRPCServer = (*Heartbeats)(nil)
+
+// NewHeartbeats makes the service.
+func NewHeartbeats(d HeartbeatDeps) (*Heartbeats, error) {
+	h := &Heartbeats{HeartbeatDeps: d, beats: prometheus.NewCounterVec(prometheus.CounterOpts{
+		Name: "polestar_batch_heartbeats_total", Help: "Beats that came in groups, by the code that each alone would have got.",
+	}, []string{"code"})}
+	return h, d.Metrics.Register(h.beats)
+}
+
+// Register puts the service on a server.
+func (h *Heartbeats) Register(on *grpc.Server) {
+	service_manage.RegisterPolarisHeartbeatGRPCServer(on, h)
+}
+
+// BatchHeartbeat takes groups of beats and answers each group when all its beats
+// are in. The answer has no room for codes, and one unknown instance must not
+// cost the beats of the others: beats that are refused (400202, 400141 and so
+// on, as in Heartbeat) are counted, and named when the client closes the stream,
+// which then ends with FailedPrecondition and a v1.Response for each.
+func (h *Heartbeats) BatchHeartbeat(stream service_manage.PolarisHeartbeatGRPC_BatchHeartbeatServer) error {
+	var r refusals
+	ok := h.beats.WithLabelValues("200000")
+	for {
+		in, err := stream.Recv()
+		if errors.Is(err, io.EOF) {
+			return r.end()
+		}
+		if err != nil {
+			return err
+		}
+		if err := h.admit(len(in.GetHeartbeats()), "heartbeats"); err != nil {
+			return err
+		}
+		refs := make([]naming.Ref, len(in.GetHeartbeats()))
+		for n, b := range in.GetHeartbeats() {
+			refs[n] = beatRef(b)
+		}
+		done := len(refs)
+		for n, err := range h.Beat(stream.Context(), refs) {
+			if err != nil {
+				h.beats.WithLabelValues(fmt.Sprint(r.add(in.GetHeartbeats()[n], err))).Inc()
+				done--
+			}
+		}
+		ok.Add(float64(done))
+		if err := stream.Send(&service_manage.HeartbeatsResponse{}); err != nil {
+			return err
+		}
+	}
+}
+
+// BatchGetHeartbeat tells when instances last gave a sign of life; exist is
+// false for one that has no lease on this server, or whose beats were forgotten.
+// Beats are not counted per instance.
+func (h *Heartbeats) BatchGetHeartbeat(_ context.Context, in *service_manage.GetHeartbeatsRequest) (*service_manage.GetHeartbeatsResponse, error) {
+	if err := h.admit(len(in.GetInstanceIds()), "instanceIds"); err != nil {
+		return nil, err
+	}
+	now := time.Now()
+	out := &service_manage.GetHeartbeatsResponse{Records: make([]*service_manage.HeartbeatRecord, len(in.GetInstanceIds()))}
+	for n, id := range in.GetInstanceIds() {
+		r := &service_manage.HeartbeatRecord{InstanceId: id}
+		if ago, heard := h.Leases.LastBeat(id); heard {
+			r.Exist, r.LastHeartbeatSec = true, now.Add(-ago).Unix()
+		}
+		out.Records[n] = r
+	}
+	return out, nil
+}
+
+// BatchDelHeartbeat forgets when instances were last heard, and nothing else:
+// the instances stay, and so do the deadlines of their leases.
+func (h *Heartbeats) BatchDelHeartbeat(_ context.Context, in *service_manage.DelHeartbeatsRequest) (*service_manage.DelHeartbeatsResponse, error) {
+	if err := h.admit(len(in.GetInstanceIds()), "instanceIds"); err != nil {
+		return nil, err
+	}
+	for _, id := range in.GetInstanceIds() {
+		h.Leases.ForgetBeat(id)
+	}
+	return &service_manage.DelHeartbeatsResponse{Code: codeOK, Info: texts[codeOK]}, nil
+}
+
+// admit refuses what is too much, and everything while this node does not know
+// what is registered: the peer asks again.
+func (h *Heartbeats) admit(n int, field string) error {
+	if !h.Ready() {
+		return status.Error(codes.Unavailable, "this server is still loading; ask again")
+	}
+	if n > maxBeats {
+		return status.Errorf(codes.InvalidArgument, "%s: %d in one message, at most %d are allowed", field, n, maxBeats)
+	}
+	return nil
+}
+
+// beatRef reads whom a beat is for: by id when there is one, else by place.
+func beatRef(b *service_manage.InstanceHeartbeat) naming.Ref {
+	if b.GetInstanceId() != "" {
+		return naming.Ref{ID: &b.InstanceId}
+	}
+	return naming.Ref{
+		Service: naming.ServiceKey{Namespace: b.GetNamespace(), Name: b.GetService()}, Host: b.GetHost(), Port: &b.Port,
+	}
+}
+
+// refusals are the beats of one stream that were refused.
+type refusals struct {
+	total int
+	named []*service_manage.Response
+	seen  map[string]bool // instances that are named
+	bytes int             // of what names them
+}
+
+// add notes a refusal and returns its code.
+func (r *refusals) add(b *service_manage.InstanceHeartbeat, err error) uint32 {
+	code, _ := codeOf(err)
+	r.total++
+	key := b.GetInstanceId()
+	if key == "" {
+		key = fmt.Sprintf("%s/%s/%s/%d", b.GetNamespace(), b.GetService(), b.GetHost(), b.GetPort())
+	}
+	if r.seen[key] || len(r.named) == maxRefusals || r.bytes+len(key) > maxRefusalBytes {
+		return code
+	}
+	r.bytes += len(key)
+	if r.seen == nil {
+		r.seen = map[string]bool{}
+	}
+	r.seen[key] = true
+	out := &service_manage.Response{Code: wrapperspb.UInt32(code), Instance: &service_manage.Instance{}}
+	if b.GetInstanceId() != "" {
+		out.Instance.Id = wrapperspb.String(b.GetInstanceId())
+	} else {
+		out.Instance.Namespace, out.Instance.Service = wrapperspb.String(b.GetNamespace()), wrapperspb.String(b.GetService())
+		out.Instance.Host, out.Instance.Port = wrapperspb.String(b.GetHost()), wrapperspb.UInt32(b.GetPort())
+	}
+	r.named = append(r.named, out)
+	return code
+}
+
+// end is how a stream ends that its client closed.
+func (r *refusals) end() error {
+	if r.total == 0 {
+		return nil
+	}
+	s := status.Newf(codes.FailedPrecondition, "%d beats were refused, of %d instances or more", r.total, len(r.named))
+	details := make([]protoadapt.MessageV1, len(r.named))
+	for n, d := range r.named {
+		details[n] = protoadapt.MessageV1Of(d)
+	}
+	if with, err := s.WithDetails(details...); err == nil {
+		s = with
+	}
+	return s.Err()
+}
