@@ -2,7 +2,9 @@ package harness
 
 import (
 	"context"
+	"crypto/tls"
 	"io"
+	"log"
 	"net"
 	"net/http"
 	"strconv"
@@ -18,6 +20,7 @@ import (
 // /acc.Echo/Who, both on one port.
 type Backend struct {
 	Name, Addr string
+	TLS        *tls.Config // nil: plain text
 	server     *http.Server
 }
 
@@ -63,6 +66,13 @@ func (b *Backend) Start() error {
 		}),
 	}
 	b.server.Protocols.SetHTTP1(true)
+	if b.TLS != nil {
+		b.server.Protocols.SetHTTP2(true)
+		b.server.TLSConfig = b.TLS
+		b.server.ErrorLog = log.New(io.Discard, "", 0) // of handshakes that fail, as tests want them to
+		go func() { _ = b.server.ServeTLS(l, "", "") }()
+		return nil
+	}
 	b.server.Protocols.SetUnencryptedHTTP2(true)
 	go func() { _ = b.server.Serve(l) }()
 	return nil

@@ -1,6 +1,7 @@
 // Command grpcgo is a proxyless gRPC client. It reads "calls N" from standard
 // input and answers one JSON line: how many calls each backend answered, and
-// how many failed. Usage: grpcgo TARGET, with GRPC_XDS_BOOTSTRAP set.
+// how many failed. Usage: grpcgo TARGET, with GRPC_XDS_BOOTSTRAP set. It takes
+// TLS from xDS, and speaks plain text when that says nothing of it.
 package main
 
 import (
@@ -15,13 +16,19 @@ import (
 
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/credentials/insecure"
+	xdscreds "google.golang.org/grpc/credentials/xds"
 	_ "google.golang.org/grpc/xds" // xds:/// targets
 
 	"polestar/e2e/harness"
 )
 
 func main() {
-	cc, err := grpc.NewClient(os.Args[1], grpc.WithTransportCredentials(insecure.NewCredentials()))
+	creds, err := xdscreds.NewClientCredentials(xdscreds.ClientOptions{FallbackCreds: insecure.NewCredentials()})
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
+	cc, err := grpc.NewClient(os.Args[1], grpc.WithTransportCredentials(creds))
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		os.Exit(1)
