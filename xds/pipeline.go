@@ -251,7 +251,7 @@ func (p *Pipeline) namedOtherwise(changed map[naming.ServiceKey]bool) []resource
 
 // Build implements cache.Builder on the newest world.
 func (p *Pipeline) Build(f resource.Form) *resource.Resource {
-	r, problems, err := resource.Build(p.Registry.World(), f)
+	r, problems, err := resource.Rebuild(p.Registry.World(), f, p.cache.Current(f))
 	if err != nil {
 		// Never published: clients keep the last good form.
 		p.meter.refused.WithLabelValues(f.Type.String()).Inc()

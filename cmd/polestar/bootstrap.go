@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"embed"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net"
 	"os"
@@ -12,6 +13,8 @@ import (
 	"text/template"
 
 	"github.com/spf13/cobra"
+
+	"polestar/xds/node"
 )
 
 //go:embed templates
@@ -23,6 +26,7 @@ type bootstrap struct {
 	EgressAddress, AdminAddress         string
 	Region, Zone, SubZone               string
 	Delta                               bool
+	LEDS                                string
 }
 
 func bootstrapCommand() *cobra.Command {
@@ -55,6 +59,7 @@ func bootstrapCommand() *cobra.Command {
 	envoy.Flags().StringVar(&b.EgressAddress, "egress-address", "127.0.0.1:15001", "where Envoy takes the application's outgoing requests")
 	envoy.Flags().StringVar(&b.AdminAddress, "admin-address", "127.0.0.1:9901", "Envoy's admin page")
 	envoy.Flags().BoolVar(&b.Delta, "delta", false, "incremental xDS")
+	envoy.Flags().StringVar(&b.LEDS, "leds", "", "true, or the number of endpoints from which a service's are told one by one; needs --delta and Envoy 1.38")
 	grpc := &cobra.Command{
 		Use: "grpc", Short: "For proxyless gRPC: JSON for GRPC_XDS_BOOTSTRAP", Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -72,6 +77,14 @@ func bootstrapCommand() *cobra.Command {
 
 // complete fills defaults and checks addresses.
 func (b *bootstrap) complete() error {
+	if b.LEDS != "" {
+		if n, err := strconv.Atoi(b.LEDS); b.LEDS != "true" && (err != nil || n < 1 || n > node.MaxLEDS) {
+			return fmt.Errorf("--leds: %q is neither true nor a number from 1 to %d", b.LEDS, node.MaxLEDS)
+		}
+		if !b.Delta {
+			return errors.New("--leds needs --delta")
+		}
+	}
 	if b.NodeID == "" {
 		host, err := os.Hostname()
 		if err != nil {

@@ -51,6 +51,14 @@ func TestBootstrapEnvoy(t *testing.T) {
 	if api := b.GetDynamicResources().GetAdsConfig().GetApiType().String(); api != "DELTA_GRPC" {
 		t.Errorf("--delta gives %s", api)
 	}
+	if leds := envoyConfig(t, "--delta", "--leds", "100").GetNode().GetMetadata().GetFields()["leds"].GetStringValue(); leds != "100" {
+		t.Errorf("--leds 100 gives %q", leds)
+	}
+	for _, wrong := range [][]string{{"--leds", "true"}, {"--delta", "--leds", "0"}, {"--delta", "--leds", "yes"}, {"--delta", "--leds", "1000001"}} {
+		if _, err := run(t, append([]string{"bootstrap", "envoy"}, wrong...)...); err == nil || !strings.Contains(err.Error(), "--leds") {
+			t.Errorf("%v: error %v", wrong, err)
+		}
+	}
 	if api := envoyConfig(t).GetDynamicResources().GetAdsConfig().GetApiType().String(); api != "GRPC" {
 		t.Errorf("the default is %s", api)
 	}

@@ -65,11 +65,19 @@ func defaultConfig() Config {
 		Store: backendBolt, DataDir: "data", HTTPAddr: "127.0.0.1:8090", LogLevel: zapcore.InfoLevel, LogFormat: "json", ServerID: host,
 		DrainTimeout: 5 * time.Second, AutoCreate: true,
 		Polaris: grpcserver.Default("polaris", "127.0.0.1:8091"),
-		XDS:     grpcserver.Default("xds", "127.0.0.1:15010"), Heartbeat: grpcserver.Default("heartbeat", ""),
+		XDS:     xdsDoor(), Heartbeat: grpcserver.Default("heartbeat", ""),
 		Batch: defaultBatch(), Lease: health.Default(), Log: store.DefaultLogBounds(),
 	}
 	c.MySQL, c.Cluster, c.Follow, c.Peer = defaultCluster()
 	return c
+}
+
+// xdsDoor takes larger messages than other doors: an Envoy that reconnects lists
+// what it has, endpoints that it gets one by one in some 150 bytes each.
+func xdsDoor() grpcserver.Config {
+	door := grpcserver.Default("xds", "127.0.0.1:15010")
+	door.MaxRecvBytes = 16 << 20
+	return door
 }
 
 // setting is one key: the flag --key, the variable POLESTAR_KEY and the path

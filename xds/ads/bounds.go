@@ -17,6 +17,9 @@ const (
 	// MaxNameLength is the longest resource name in bytes. Nothing that is
 	// served has a longer one, and names are kept for as long as their stream.
 	MaxNameLength = 1024
+	// MaxMembers is the number of endpoints that a client may name as those that
+	// it has from an earlier stream, one by one.
+	MaxMembers = 1_000_000
 	// MaxNameBytes is the total length of the names that a stream may subscribe
 	// to per type, in bytes.
 	MaxNameBytes = 8 << 20
@@ -51,9 +54,13 @@ func checkNames(r Request) error {
 				"initial_resource_versions: a version has %d bytes, at most %d are allowed", len(version), MaxNameLength)
 		}
 	}
-	if len(r.Initial) > MaxNames {
+	most := MaxNames
+	if r.URL == resource.LbEndpoint.URL() {
+		most = MaxMembers
+	}
+	if len(r.Initial) > most {
 		return status.Errorf(codes.ResourceExhausted,
-			"initial_resource_versions: %d entries, at most %d are allowed", len(r.Initial), MaxNames)
+			"initial_resource_versions: %d entries, at most %d are allowed", len(r.Initial), most)
 	}
 	return nil
 }

@@ -25,7 +25,7 @@ func (c *client) owe(r *Response, news []form) {
 		for _, name := range r.Removed {
 			delete(eds.clusters, name)
 		}
-	case resource.Listener, resource.Route:
+	case resource.LbEndpoint, resource.Listener, resource.Route:
 	}
 }
 

@@ -70,6 +70,9 @@ func (p *partial) take(d *draft, name string, why reason, room int) int {
 		return n
 	}
 	p.include(d, r)
+	if why&forced != 0 {
+		d.forced = append(d.forced, name)
+	}
 	return n
 }
 

@@ -40,7 +40,8 @@ type flight struct {
 	forms    []shipment           // new or changed in it
 	removed  []string             // delta
 	list     []*resource.Resource // full state: everything in it
-	trial    bool                 // full state: its forms are on trial
+	starred  []*collection        // those that members in it are of
+	trial    bool                 // full state and collections: its forms are on trial
 	removes  bool                 // something is gone
 }
 

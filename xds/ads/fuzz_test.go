@@ -59,7 +59,7 @@ func playMachine(t *testing.T, script []byte) {
 
 // do plays one step.
 func (c *client) do(b byte) {
-	t, name := resource.Type(b>>2&3), string(rune('a'+b&3))
+	t, name := namedTypes()[b>>2&3], string(rune('a'+b&3))
 	c.note("-- %#x", b)
 	switch b >> 4 {
 	case 0, 1, 2, 3:

@@ -99,6 +99,7 @@ type draft struct {
 	resources []*resource.Resource
 	removed   []string
 	missing   []string
+	forced    []string // load assignments that follow their clusters, changed or not
 	flight    flight
 }
 
@@ -122,9 +123,12 @@ type Machine struct {
 func NewSotW(src Source, legacy bool) *Machine {
 	m := &Machine{src: src}
 	for _, t := range resource.Types() {
-		if t.FullState() {
+		switch {
+		case t == resource.LbEndpoint:
+			m.channels[t] = newCollections(src) // never active
+		case t.FullState():
 			m.channels[t] = newFull(t, src, legacy)
-		} else {
+		default:
 			m.channels[t] = newPartial(t, src, false, false)
 		}
 	}
@@ -135,6 +139,10 @@ func NewSotW(src Source, legacy bool) *Machine {
 func NewDelta(src Source, legacy bool) *Machine {
 	m := &Machine{src: src, delta: true}
 	for _, t := range resource.Types() {
+		if t == resource.LbEndpoint {
+			m.channels[t] = newCollections(src)
+			continue
+		}
 		m.channels[t] = newPartial(t, src, true, legacy && t.Wildcard())
 	}
 	return m
@@ -147,7 +155,7 @@ func (m *Machine) Request(now time.Time, r Request) (Verdict, error) {
 		return Verdict{}, err
 	}
 	t, ok := resource.TypeOf(r.URL)
-	if !ok {
+	if !ok || t == resource.LbEndpoint && !m.delta {
 		m.unserved(r)
 		return Verdict{}, nil
 	}
@@ -173,6 +181,10 @@ func (m *Machine) Request(now time.Time, r Request) (Verdict, error) {
 	}
 	if m.delta && first && t == resource.Endpoints {
 		m.resume(ch.(*partial), r.Initial)
+	}
+	if first && t == resource.LbEndpoint {
+		early := !m.channels[resource.Cluster].base().active
+		ch.(*collections).follow(m.channels[resource.Endpoints].(*partial), early)
 	}
 	return v, nil
 }
@@ -363,6 +375,7 @@ func (m *Machine) send(now time.Time, ch channel, d *draft) *Response {
 	if f.typ == resource.Cluster {
 		m.channels[resource.Endpoints].(*partial).force(d.flight.forms)
 	}
+	m.channels[resource.LbEndpoint].(*collections).force(d.forced)
 	return &Response{
 		Delta: m.delta, URL: f.typ.URL(), Nonce: f.nonce, Version: strconv.FormatUint(f.revision, 10),
 		Resources: d.resources, Removed: d.removed, Missing: d.missing, typ: f.typ, known: true,

@@ -202,7 +202,7 @@ func TestReferenceDefect06OrderDoesNotDependOnChance(t *testing.T) {
 			if delta {
 				m = NewDelta(w, false)
 			}
-			types := resource.Types()
+			types := namedTypes()
 			nonces := map[resource.Type]string{}
 			random.Shuffle(len(types), func(i, j int) { types[i], types[j] = types[j], types[i] })
 			for _, version := range []string{"1", "2"} {
@@ -217,7 +217,7 @@ func TestReferenceDefect06OrderDoesNotDependOnChance(t *testing.T) {
 					}
 				}
 				m.Changed(w.take())
-				for _, typ := range resource.Types() {
+				for _, typ := range namedTypes() {
 					r := m.Next(zero)
 					if r == nil || r.typ != typ {
 						t.Fatalf("round %d, delta %v, version %s: %s instead of %s", round, delta, version, describe(r), typ)

@@ -61,7 +61,7 @@ func (c deltaClient) recv() *discoveryv3.DeltaDiscoveryResponse {
 
 func TestP01EveryServiceOfOneType(t *testing.T) {
 	d := open(t)
-	for _, typ := range resource.Types() {
+	for _, typ := range namedTypes() {
 		d.put(typ, "a", "of "+typ.String())
 	}
 	type sotwStream = grpc.BidiStreamingClient[discoveryv3.DiscoveryRequest, discoveryv3.DiscoveryResponse]
@@ -113,15 +113,15 @@ func TestP01FetchIsUnimplemented(t *testing.T) {
 
 func TestP02NodeIsOfTheFirstMessage(t *testing.T) {
 	d := open(t)
-	for _, typ := range resource.Types() {
+	for _, typ := range namedTypes() {
 		d.put(typ, "a", "a1")
 	}
 	// Any type can come first; so it is when an Envoy reconnects while it warms.
-	for _, first := range resource.Types() {
+	for _, first := range namedTypes() {
 		c, dc := d.sotw(t), d.delta(t)
 		c.send(&discoveryv3.DiscoveryRequest{Node: envoy, TypeUrl: first.URL(), ResourceNames: []string{"a"}})
 		dc.send(&discoveryv3.DeltaDiscoveryRequest{Node: envoy, TypeUrl: first.URL(), ResourceNamesSubscribe: []string{"a"}})
-		for _, typ := range resource.Types() {
+		for _, typ := range namedTypes() {
 			if typ != first {
 				c.send(&discoveryv3.DiscoveryRequest{TypeUrl: typ.URL(), ResourceNames: []string{"a"}})
 				dc.send(&discoveryv3.DeltaDiscoveryRequest{TypeUrl: typ.URL(), ResourceNamesSubscribe: []string{"a"}})
@@ -248,7 +248,7 @@ func TestS12ResourcesAreNeverWrapped(t *testing.T) {
 func TestN01MissingNamesAreToldInStateOfTheWorld(t *testing.T) {
 	d := open(t)
 	c := d.sotw(t)
-	for i, typ := range resource.Types() {
+	for i, typ := range namedTypes() {
 		r := &discoveryv3.DiscoveryRequest{TypeUrl: typ.URL(), ResourceNames: []string{"none"}}
 		if i == 0 {
 			r.Node = envoy
@@ -333,12 +333,12 @@ func TestReferenceDefect01NoClientEndsTheServer(t *testing.T) {
 // all that there is.
 func TestReferenceDefect03OneNameIsEnough(t *testing.T) {
 	d := open(t)
-	for _, typ := range resource.Types() {
+	for _, typ := range namedTypes() {
 		for _, name := range []string{"a", "b", "c"} {
 			d.put(typ, name, name+"1")
 		}
 	}
-	for _, typ := range resource.Types() {
+	for _, typ := range namedTypes() {
 		c := d.sotw(t)
 		c.send(&discoveryv3.DiscoveryRequest{Node: envoy, TypeUrl: typ.URL(), ResourceNames: []string{"b"}})
 		if r := c.recv(); contents(r) != "b1" {

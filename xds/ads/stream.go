@@ -171,7 +171,11 @@ func (st *stream) identify(n *corev3.Node) error {
 		return status.Error(codes.InvalidArgument, err.Error())
 	}
 	st.view, st.node, st.agent, st.self = view, truncate(n.GetId()), userAgent(n), self(n)
-	src := newSource(st.watcher, st.server.Cache, st.server.Revision, view.Scope())
+	scope := view.Scope()
+	if !st.delta || st.service != aggregated {
+		scope.Collected = 0 // endpoints are told one by one on this kind of stream only
+	}
+	src := newSource(st.watcher, st.server.Cache, st.server.Revision, scope)
 	if st.delta {
 		st.machine = NewDelta(src, view.LegacyWildcard())
 	} else {

@@ -44,6 +44,7 @@ type View struct {
 	Mutual    resource.Mutual
 	OnDemand  bool // of a sidecar: asks for clusters one by one
 	Draining  bool
+	LEDS      uint32 // number of endpoints from which a service's are told one by one; 0: never
 }
 
 // Parse reads a node. Errors name the field and what is expected.
@@ -76,6 +77,9 @@ func Parse(n *corev3.Node) (*View, error) {
 		}
 	}
 	if err := read(n); err != nil {
+		return nil, err
+	}
+	if err := v.leds(n); err != nil {
 		return nil, err
 	}
 	return v, nil
@@ -174,7 +178,7 @@ func (v *View) Scope() resource.Scope {
 	s := resource.Scope{
 		Client: v.Client, Kind: v.Kind, Namespace: v.Namespace, Service: v.Service,
 		BindPorts: v.BindPorts, Mutual: v.Mutual, OnDemand: v.OnDemand,
-		Location: v.Location, Draining: v.Draining,
+		Location: v.Location, Draining: v.Draining, Collected: v.LEDS,
 	}
 	if v.Egress.IsValid() {
 		s.EgressAddress, s.EgressPort = v.Egress.Addr().Unmap().String(), uint32(v.Egress.Port())

@@ -37,12 +37,23 @@ type message interface {
 // Whatever w is, the result is for the eyes of everybody whose scope some world
 // reduces to the form's variant: a service whose audience is another by now
 // does not exist in this form.
-func Build(w naming.World, f Form) (*Resource, []Problem, error) {
+func Build(w naming.World, f Form) (*Resource, []Problem, error) { return Rebuild(w, f, nil) }
+
+// Rebuild is [Build] for one who knows the form as it was before, which is not
+// modified. What did not change since is taken from there, and a load
+// assignment does not change between list and collections for a trifle.
+func Rebuild(w naming.World, f Form, before *Resource) (*Resource, []Problem, error) {
 	if f.Variant.Hidden {
 		return nil, nil, nil
 	}
 	if f.Type == Endpoints && f.Variant.Service == "" { // else they are the ports behind a sidecar
-		return buildEndpoints(assigned(w, f), f)
+		return buildEndpoints(assigned(w, f), f, before)
+	}
+	if f.Type == LbEndpoint {
+		if st := f.shown(w, serviceNamed(w, f.Name)); st != nil && f.Variant.Client == Envoy {
+			return collection(st, f, before)
+		}
+		return nil, nil, nil
 	}
 	build := buildPlain
 	if f.Variant.Kind != Plain {
@@ -114,13 +125,20 @@ func assigned(w naming.World, f Form) *naming.ServiceState {
 
 // buildEndpoints makes the load assignment of a service, nil when there is
 // none.
-func buildEndpoints(st *naming.ServiceState, f Form) (*Resource, []Problem, error) {
+func buildEndpoints(st *naming.ServiceState, f Form, before *Resource) (*Resource, []Problem, error) {
 	if st == nil {
 		return nil, nil, nil
 	}
-	c, problems := endpoints(st, f.Name, f.Variant.Scope)
+	c, collected, problems, err := endpoints(st, f, before)
+	if err != nil {
+		return nil, problems, fmt.Errorf("%s %q: %w", f.Type, f.Name, err)
+	}
 	r, err := encode(f, c, st.Revision)
-	return r, problems, err
+	if err != nil {
+		return nil, problems, err
+	}
+	r.collected = collected
+	return r, problems, nil
 }
 
 // Names lists the resources that belong to a part of a wildcard (see
@@ -185,6 +203,7 @@ func Affected(key naming.ServiceKey, membership bool) []Ref {
 		{Endpoints, name},
 		{Endpoints, OutboundName(key)},
 		{Endpoints, InboundName(key)},
+		{LbEndpoint, name},
 		{Listener, inboundListenerName(key)},
 		{Route, inboundRouteName(key, 0)},
 	}

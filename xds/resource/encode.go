@@ -55,13 +55,18 @@ func encode(f Form, c content, revision naming.Revision) (*Resource, error) {
 	}
 	b = text(b, 3, f.Name) // .name
 
-	var sum [8]byte
-	binary.BigEndian.PutUint64(sum[:], xxhash.Sum64(b[valueAt:end]))
-	hex.Encode(b[versionAt:], sum[:])
+	copy(b[versionAt:], versionOf(xxhash.Sum64(b[valueAt:end])))
 	return &Resource{
 		Name: f.Name, Version: string(b[versionAt : versionAt+versionLen]), Revision: revision,
 		Any: b[anyAt:end:end], Delta: slices.Clip(b),
 	}, nil
+}
+
+// versionOf writes a hash as a version.
+func versionOf(hash uint64) string {
+	var sum [8]byte
+	binary.BigEndian.PutUint64(sum[:], hash)
+	return hex.EncodeToString(sum[:])
 }
 
 // short is the first length that needs two bytes.

@@ -36,24 +36,40 @@ type endpoint struct {
 	more             []netip.AddrPort
 }
 
-// endpoints is the load assignment of a service under a name; it exists for
-// every service, also for one without instances.
-func endpoints(st *naming.ServiceState, name string, scope Scope) (content, []Problem) {
-	a, problems := arrangementOf(st, scope)
-	return assignment(name, a, scope.Client), problems
+// endpoints is the load assignment of a service; it exists for every service,
+// also for one without instances. collected: it names collections.
+func endpoints(st *naming.ServiceState, f Form, before *Resource) (c content, collected bool, problems []Problem, err error) {
+	a, problems := arrangementOf(st, f.Variant.Scope)
+	if !collects(st.Service.Key, a, f.Variant.Collected, before) {
+		return assignment(f.Name, a, f.Variant.Client), false, problems, nil
+	}
+	set, _ := naming.StoredSettings(st.Service.Metadata)
+	m := collectedAssignment(f.Name, st.Service.Key, a, set.LocalityLB == naming.LocalityWeighted)
+	if err = m.ValidateAll(); err != nil {
+		return content{}, true, problems, err
+	}
+	c, err = contentOf(m)
+	return c, true, problems, err
 }
 
 // arrangementOf is what a service has to offer to the clients of one scope.
 func arrangementOf(st *naming.ServiceState, scope Scope) (arrangement, []Problem) {
+	all, problems := servedEndpoints(st, scope)
 	set, _ := naming.StoredSettings(st.Service.Metadata) // its cluster reports what is wrong
+	return arrange(all, &set, scope), problems
+}
+
+// servedEndpoints is what a service has to offer, sorted by id.
+func servedEndpoints(st *naming.ServiceState, scope Scope) ([]endpoint, []Problem) {
+	set, _ := naming.StoredSettings(st.Service.Metadata)
 	if set.TLS.Broken {
-		return arrangement{}, []Problem{brokenTLS(st.Service)}
+		return nil, []Problem{brokenTLS(st.Service)}
 	}
 	all, taken, problems := selectUsable(st)
 	if scope.Draining && drains(&set) {
 		all = withDraining(all, taken, st.Instances, set.PanicThreshold)
 	}
-	return arrange(all, &set, scope), problems
+	return all, problems
 }
 
 func brokenTLS(s *naming.Service) Problem {

@@ -10,6 +10,7 @@ type Type uint8
 const (
 	Cluster Type = iota
 	Endpoints
+	LbEndpoint // the endpoints of a service one by one; incremental only
 	Listener
 	Route
 )
@@ -17,19 +18,20 @@ const (
 const numTypes = int(Route) + 1
 
 // Types lists all types in sending order.
-func Types() []Type { return []Type{Cluster, Endpoints, Listener, Route} }
+func Types() []Type { return []Type{Cluster, Endpoints, LbEndpoint, Listener, Route} }
 
 // URL is the type URL of the v3 protocol.
 func (t Type) URL() string { return urls[t] }
 
 // String is the short name used in logs and metrics.
-func (t Type) String() string { return [numTypes]string{"cds", "eds", "lds", "rds"}[t] }
+func (t Type) String() string { return [numTypes]string{"cds", "eds", "leds", "lds", "rds"}[t] }
 
 var urls = [numTypes]string{
-	Cluster:   "type.googleapis.com/envoy.config.cluster.v3.Cluster",
-	Endpoints: "type.googleapis.com/envoy.config.endpoint.v3.ClusterLoadAssignment",
-	Listener:  "type.googleapis.com/envoy.config.listener.v3.Listener",
-	Route:     "type.googleapis.com/envoy.config.route.v3.RouteConfiguration",
+	Cluster:    "type.googleapis.com/envoy.config.cluster.v3.Cluster",
+	Endpoints:  "type.googleapis.com/envoy.config.endpoint.v3.ClusterLoadAssignment",
+	LbEndpoint: "type.googleapis.com/envoy.config.endpoint.v3.LbEndpoint",
+	Listener:   "type.googleapis.com/envoy.config.listener.v3.Listener",
+	Route:      "type.googleapis.com/envoy.config.route.v3.RouteConfiguration",
 }
 
 // TypeOf is the inverse of [Type.URL]; false for a type that is not served.
@@ -84,6 +86,7 @@ type Scope struct {
 	OnDemand       bool   // of a sidecar: it asks for a cluster when the first request for it arrives
 	Location       naming.Location
 	Draining       bool   // an Envoy that wants isolated instances, too, marked as draining
+	Collected      uint32 // number of endpoints from which a service's are told one by one; 0: never
 	EgressAddress  string // host of the egress listener; of a plain node, empty means that it has none
 	EgressPort     uint32
 	IngressAddress string // of a sidecar: host of the inbound listener
@@ -103,6 +106,11 @@ func (s Scope) For(t Type) Scope {
 	case Endpoints:
 		out.Namespace, out.Location = s.Namespace, s.Location
 		out.Draining = s.Draining && s.Client == Envoy // gRPC would ignore them
+		if s.Client == Envoy {
+			out.Collected = s.Collected
+		}
+	case LbEndpoint:
+		out.Namespace, out.Draining = s.Namespace, s.Draining && s.Client == Envoy
 	case Listener:
 		if s.Client == Envoy {
 			out.EgressAddress, out.EgressPort = s.EgressAddress, s.EgressPort
@@ -197,8 +205,17 @@ type Resource struct {
 	Revision naming.Revision
 	// Any is the encoded google.protobuf.Any that holds the resource: one
 	// element of DiscoveryResponse.resources.
+	//
+	// A collection (type LbEndpoint) has neither this nor the next: what is sent
+	// are its members.
 	Any []byte
 	// Delta is the encoded envoy.service.discovery.v3.Resource (name, version,
 	// resource): one element of DeltaDiscoveryResponse.resources.
 	Delta []byte
+	// Members are the endpoints of a collection, sorted by name; shared, never
+	// modified.
+	Members []*Resource
+
+	origin    *origin // of a member
+	collected bool    // of a load assignment: it names collections
 }

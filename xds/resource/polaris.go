@@ -207,7 +207,7 @@ func buildPolaris(w naming.World, f Form) (message, naming.Revision, []Problem) 
 			m, problems := polarisRoutes(w, gatewayRoutes, s.Namespace)
 			return m, revision, problems
 		}
-	case Endpoints:
+	case Endpoints, LbEndpoint:
 	}
 	return nil, 0, nil
 }

@@ -38,14 +38,14 @@ type target struct {
 // SharingOf says how a resource is shared in world w.
 func SharingOf(w naming.World, t Type, name string) Sharing {
 	switch t {
-	case Cluster, Endpoints:
+	case Cluster, Endpoints, LbEndpoint:
 		if strings.HasPrefix(name, inboundPrefix) {
 			return Sharing{alone: true}
 		}
 		out := Sharing{by: byService}
 		if st := servedService(w, name); st != nil {
 			out.audience = audienceOf(w, st.Service)
-			if t == Endpoints {
+			if t != Cluster {
 				set, _ := naming.StoredSettings(st.Service.Metadata)
 				out.near, out.drains = set.Nearby, drains(&set)
 			}

@@ -244,6 +244,10 @@ func same(r *rapid.T, w, again naming.World, key Key) proto.Message {
 	if b == nil || a.Version != b.Version || string(a.Delta) != string(b.Delta) || !slices.Equal(problems, problemsToo) {
 		r.Fatalf("%s %q: the same content looks different", key.Type, key.Name)
 	}
+	if key.Type == LbEndpoint {
+		checkCollection(r, w, key, a, b)
+		return nil
+	}
 	m, err := unpack(a)
 	if err != nil {
 		r.Fatalf("%v", err)
@@ -497,8 +501,8 @@ func everyKey(w naming.World) []Key {
 			for _, s := range []Scope{{Client: Envoy, Namespace: ns}, {Client: GRPC, Namespace: ns}} {
 				out = append(out, Key{Cluster, s.For(Cluster), name}, Key{Endpoints, s.For(Endpoints), name})
 				s.Location = naming.Location{Region: "c", Zone: "c", Campus: "c"}
-				s.Draining = s.Client == Envoy
-				out = append(out, Key{Endpoints, s.For(Endpoints), name})
+				s.Draining, s.Collected = s.Client == Envoy, 1
+				out = append(out, Key{Endpoints, s.For(Endpoints), name}, Key{LbEndpoint, s.For(LbEndpoint), name})
 			}
 			sidecar := Scope{
 				Kind: Sidecar, Namespace: k.Namespace, Service: k.Name,
