@@ -44,6 +44,7 @@ func TestChangesCostNoRequest(t *testing.T) {
 		{"beats stop and come back", x.lateBeats},
 		{"a backend is removed and returns", x.removed},
 		{"what no client takes is registered", x.poisoned},
+		{"settings of the service", x.settings},
 		{"backends are restarted in turn", x.rolling},
 		{"the server is away", x.away},
 		{"the server is killed", x.killed},

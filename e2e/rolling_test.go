@@ -2,8 +2,8 @@ package e2e
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
-	"strings"
 	"testing"
 
 	"polestar/e2e/harness"
@@ -13,22 +13,18 @@ import (
 // isolate, wait until every client has it, restart, release. The backend itself
 // deregisters and registers; the isolation waits for it.
 func (x *changes) rolling(t *testing.T) {
-	command := func(args ...string) string {
+	command := func(args ...string) {
 		t.Helper()
-		out, err := harness.Run(append(args, "--server", x.server.HTTP)...)
-		if err != nil {
+		if _, err := harness.Run(append(args, "--server", x.server.HTTP)...); err != nil {
 			t.Fatal(err)
 		}
-		return string(out)
 	}
 	for _, step := range []struct{ goes, stays *harness.Backend }{{x.a, x.b}, {x.b, x.a}} {
 		b := step.goes
 		host, port := harness.HostPort(b.Addr)
 		isolate := []string{"isolate", "--service", "default/cart", "--host", host, "--port", fmt.Sprint(port)}
 		command(append(isolate, "--reason", "a new version")...)
-		if said, want := command("wait", "--service", "cart"), fmt.Sprintf("all %d clients", len(x.fleet)); !strings.Contains(said, want) {
-			t.Errorf("polestar wait says %q, and not that %s have it", said, want)
-		}
+		x.everywhere(t)
 		x.fleet.onlyFrom(t, step.stays.Name)
 		x.remove(t, b)
 		ctx, cancel := context.WithTimeout(t.Context(), soon)
@@ -40,9 +36,23 @@ func (x *changes) rolling(t *testing.T) {
 			t.Fatal(err)
 		}
 		x.put(t, b)
-		command("wait", "--service", "cart")
+		x.everywhere(t)
 		x.fleet.onlyFrom(t, step.stays.Name)
 		command(append(isolate, "--off")...)
 		x.fleet.onlyFrom(t, "a", "b")
+	}
+}
+
+// everywhere waits, as an operator would, until all clients have what was
+// changed last.
+func (x *changes) everywhere(t *testing.T) {
+	t.Helper()
+	out, err := harness.Run("wait", "--service", "cart", "-o", "json", "--server", x.server.HTTP)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var receipt struct{ Clients int }
+	if err := json.Unmarshal(out, &receipt); err != nil || receipt.Clients != len(x.fleet) {
+		t.Errorf("polestar wait says that %d of %d clients have it: %v, %s", receipt.Clients, len(x.fleet), err, out)
 	}
 }

@@ -23,7 +23,8 @@ type Child struct {
 	out    chan string
 	exited chan struct{}
 
-	mu sync.Mutex // held from a line to its answer
+	mu    sync.Mutex // held from a line to its answer
+	stuck error      // an answer that did not come
 }
 
 // NewChild starts a driver in dir, where SDKs leave files.
@@ -83,10 +84,15 @@ func (c *Child) Kill() {
 }
 
 // Do sends a line and reads the answer into v. An "error" in the answer is an
-// error. Several goroutines may call it; their lines wait for each other.
+// error. Several goroutines may call it; their lines wait for each other. Once
+// an answer did not come, no later one can be told from it: all further lines
+// fail.
 func (c *Child) Do(line string, v any) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	if c.stuck != nil {
+		return c.stuck
+	}
 	if _, err := fmt.Fprintln(c.in, line); err != nil {
 		return err
 	}
@@ -108,6 +114,7 @@ func (c *Child) Do(line string, v any) error {
 	case <-c.exited:
 		return errors.New("the driver ended: " + c.Log.Tail())
 	case <-timer.C:
-		return fmt.Errorf("no answer to %q", line)
+		c.stuck = fmt.Errorf("no answer to %q", line)
+		return c.stuck
 	}
 }

@@ -153,8 +153,8 @@ func Poll(most time.Duration, f func() error) error {
 	defer tick.Stop()
 	for {
 		err := f()
-		if err == nil {
-			return nil
+		if err == nil || ctx.Err() != nil {
+			return err
 		}
 		select {
 		case <-ctx.Done():

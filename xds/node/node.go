@@ -179,6 +179,7 @@ func (v *View) Scope() resource.Scope {
 		Client: v.Client, Kind: v.Kind, Namespace: v.Namespace, Service: v.Service,
 		BindPorts: v.BindPorts, Mutual: v.Mutual, OnDemand: v.OnDemand,
 		Location: v.Location, Draining: v.Draining, Collected: v.LEDS,
+		Java: v.Client == resource.GRPC && strings.HasPrefix(v.UserAgent, "gRPC Java"),
 	}
 	if v.Egress.IsValid() {
 		s.EgressAddress, s.EgressPort = v.Egress.Addr().Unmap().String(), uint32(v.Egress.Port())

@@ -47,6 +47,18 @@ func TestParse(t *testing.T) {
 	}
 }
 
+func TestOnlyJavaIsJava(t *testing.T) {
+	for agent, want := range map[string]bool{"gRPC Java": true, "gRPC Go": false, "gRPC C-core": false, "envoy": false} {
+		v, err := Parse(&corev3.Node{Id: "n", UserAgentName: agent})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := v.Scope().For(resource.Cluster).Java; got != want {
+			t.Errorf("%s: %v", agent, got)
+		}
+	}
+}
+
 func TestClientKind(t *testing.T) {
 	for _, c := range []struct {
 		agent, says string

@@ -80,7 +80,14 @@ func buildPlain(w naming.World, f Form) (message, naming.Revision, []Problem) {
 	switch v := f.Variant; {
 	case f.Type == Cluster:
 		if st := f.shown(w, serviceNamed(w, f.Name)); st != nil {
-			return clusterOf(w, st, v.Client)
+			c, revision, problems := clusterOf(w, st, v.Client)
+			if v.Java {
+				// In grpc-java (seen in 1.85.1) a call that was picked for an endpoint
+				// just before that went away fails in its outlier detection, takes the
+				// connection with it and never ends, whatever its deadline.
+				c.OutlierDetection = nil
+			}
+			return c, revision, problems
 		}
 	case f.Type == Listener && v.Client == GRPC:
 		if st := f.shown(w, w.Service(v.Target)); st != nil {

@@ -58,7 +58,7 @@ type goldenInstance struct {
 	Metadata            map[string]string
 }
 
-// goldenKey asks as client envoy or grpc, or as sidecar or gateway of Polaris.
+// goldenKey asks as client envoy, grpc or grpc-java, or as sidecar or gateway of Polaris.
 type goldenKey struct {
 	Type, Client, Name, Namespace string
 	Service, Ports                string    // of a sidecar
@@ -127,11 +127,11 @@ func (g *golden) world(t *testing.T) naming.World {
 func (k *goldenKey) key(t *testing.T) Key {
 	t.Helper()
 	types := map[string]Type{"cds": Cluster, "eds": Endpoints, "lds": Listener, "rds": Route}
-	clients := map[string]Scope{"envoy": {}, "grpc": {Client: GRPC}, "sidecar": {Kind: Sidecar}, "gateway": {Kind: Gateway}}
+	clients := map[string]Scope{"envoy": {}, "grpc": {Client: GRPC}, "grpc-java": {Client: GRPC, Java: true}, "sidecar": {Kind: Sidecar}, "gateway": {Kind: Gateway}}
 	typ, known := types[k.Type]
 	s, knownToo := clients[k.Client]
 	if !known || !knownToo {
-		t.Fatalf("resource %+v: type is one of cds, eds, lds, rds and client one of envoy, grpc, sidecar, gateway", *k)
+		t.Fatalf("resource %+v: type is one of cds, eds, lds, rds and client one of envoy, grpc, grpc-java, sidecar, gateway", *k)
 	}
 	s.Namespace, s.Service, s.BindPorts, s.EgressAddress, s.EgressPort = k.Namespace, k.Service, k.Ports, k.Egress, OutboundPort
 	s.Mutual, s.OnDemand = k.Mutual, k.OnDemand

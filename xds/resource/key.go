@@ -87,6 +87,7 @@ type Scope struct {
 	Location       naming.Location
 	Draining       bool   // an Envoy that wants isolated instances, too, marked as draining
 	Collected      uint32 // number of endpoints from which a service's are told one by one; 0: never
+	Java           bool   // a gRPC client in Java, which cannot be asked to detect outliers
 	EgressAddress  string // host of the egress listener; of a plain node, empty means that it has none
 	EgressPort     uint32
 	IngressAddress string // of a sidecar: host of the inbound listener
@@ -103,6 +104,7 @@ func (s Scope) For(t Type) Scope {
 	switch t {
 	case Cluster:
 		out.Namespace = s.Namespace
+		out.Java = s.Java && s.Client == GRPC
 	case Endpoints:
 		out.Namespace, out.Location = s.Namespace, s.Location
 		out.Draining = s.Draining && s.Client == Envoy // gRPC would ignore them

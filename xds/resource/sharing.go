@@ -18,6 +18,7 @@ type Sharing struct {
 	audience audience        // byService
 	near     naming.Nearness // how much of a client's location counts
 	drains   bool            // whether it counts that a client wants isolated instances
+	detects  bool            // whether it counts that a client cannot detect outliers
 	targets  []target        // byTarget, best first
 }
 
@@ -45,9 +46,11 @@ func SharingOf(w naming.World, t Type, name string) Sharing {
 		out := Sharing{by: byService}
 		if st := servedService(w, name); st != nil {
 			out.audience = audienceOf(w, st.Service)
+			set, _ := naming.StoredSettings(st.Service.Metadata)
 			if t != Cluster {
-				set, _ := naming.StoredSettings(st.Service.Metadata)
 				out.near, out.drains = set.Nearby, drains(&set)
+			} else {
+				out.detects = outlier(&set.Outlier, GRPC) != nil
 			}
 		}
 		return out
@@ -70,6 +73,7 @@ func (s *Sharing) Variant(of Scope) Variant {
 		return Variant{Scope: Scope{Client: of.Client, Kind: of.Kind}, Hidden: true}
 	case s.by == byService:
 		of.Namespace, of.Location, of.Draining = "", of.Location.Reduce(s.near), of.Draining && s.drains
+		of.Java = of.Java && s.detects
 		return Variant{Scope: of, Audience: string(s.audience)}
 	case s.by == byTarget && of.Client == GRPC:
 		namespace := of.Namespace
@@ -97,7 +101,7 @@ func (s *Sharing) Member(part Scope) (Variant, bool) {
 
 // Equal reports whether two give every client the same variant.
 func (s *Sharing) Equal(o *Sharing) bool {
-	return s.by == o.by && s.alone == o.alone && s.audience == o.audience && s.near == o.near && s.drains == o.drains &&
+	return s.by == o.by && s.alone == o.alone && s.audience == o.audience && s.near == o.near && s.drains == o.drains && s.detects == o.detects &&
 		slices.Equal(s.targets, o.targets)
 }
 

@@ -131,3 +131,23 @@ func TestNewlyVisibleIsNew(t *testing.T) {
 		}
 	}
 }
+
+// TestJavaSharesWhatItCan: gRPC in Java gets a cluster of its own only where
+// outlier detection would be in it.
+func TestJavaSharesWhatItCan(t *testing.T) {
+	d := drawn{services: []naming.Service{
+		{Key: naming.ServiceKey{Namespace: "default", Name: "plain"}},
+		{Key: naming.ServiceKey{Namespace: "default", Name: "errors"}, Metadata: naming.NewMetadata(map[string]string{"polestar/outlier-consecutive-5xx": "5"})},
+		{Key: naming.ServiceKey{Namespace: "default", Name: "rates"}, Metadata: naming.NewMetadata(map[string]string{"polestar/outlier-success-rate": "1.9"})},
+	}}
+	w := d.world(t)
+	java, other := Scope{Client: GRPC, Namespace: "default", Java: true}, Scope{Client: GRPC, Namespace: "default"}
+	for name, shared := range map[string]bool{"default/plain": true, "default/errors": true, "default/rates": false} {
+		for _, typ := range []Type{Cluster, Endpoints} {
+			a, b := Key{typ, java.For(typ), name}.Form(w), Key{typ, other.For(typ), name}.Form(w)
+			if want := shared || typ == Endpoints; (a == b) != want {
+				t.Errorf("%s %s: %+v and %+v, want them equal: %v", typ, name, a, b, want)
+			}
+		}
+	}
+}

@@ -500,6 +500,8 @@ func everyKey(w naming.World) []Key {
 			name, k := ClusterName(st.Service.Key), st.Service.Key
 			for _, s := range []Scope{{Client: Envoy, Namespace: ns}, {Client: GRPC, Namespace: ns}} {
 				out = append(out, Key{Cluster, s.For(Cluster), name}, Key{Endpoints, s.For(Endpoints), name})
+				s.Java = s.Client == GRPC
+				out = append(out, Key{Cluster, s.For(Cluster), name})
 				s.Location = naming.Location{Region: "c", Zone: "c", Campus: "c"}
 				s.Draining, s.Collected = s.Client == Envoy, 1
 				out = append(out, Key{Endpoints, s.For(Endpoints), name}, Key{LbEndpoint, s.For(LbEndpoint), name})
