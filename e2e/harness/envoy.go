@@ -57,7 +57,7 @@ func launchEnvoy(path, egress, admin, stat string) (*Envoy, error) {
 	e.cmd = exec.Command(filepath.Join(Cache(), "venv", "bin", "envoy"), "-c", path, "--concurrency", "1", //nolint:gosec // installed by install.sh
 		"--use-dynamic-base-id", "--log-level", "warn", "--disable-hot-restart")
 	e.cmd.Stdout, e.cmd.Stderr = e.Log, e.Log
-	e.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	e.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
 	if err := e.cmd.Start(); err != nil {
 		return nil, fmt.Errorf("envoy (run e2e/install.sh first): %w", err)
 	}
