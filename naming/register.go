@@ -240,7 +240,7 @@ func (r *Registrar) ReportClient(ctx context.Context, c Client, actor Actor) (Cl
 			return Client{}, err
 		}
 	}
-	if err := checkLocation(c.Location); err != nil {
+	if err := c.Location.Validate(); err != nil {
 		return Client{}, err
 	}
 	if err := checkStats(c.Stats); err != nil {

@@ -93,7 +93,7 @@ func validateInstance(i *Instance) error {
 	if _, err := AdditionalAddresses(i); err != nil {
 		return err
 	}
-	return checkLocation(i.Location)
+	return i.Location.Validate()
 }
 
 // checkText bounds a text in characters and refuses control characters, which
@@ -198,7 +198,8 @@ func checkHost(host string) error {
 	return nil
 }
 
-func checkLocation(l Location) error {
+// Validate returns an error that names the part that breaks its bound.
+func (l Location) Validate() error {
 	for _, part := range [...]struct{ name, value string }{
 		{".region", l.Region}, {".zone", l.Zone}, {".campus", l.Campus},
 	} {

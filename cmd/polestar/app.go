@@ -18,6 +18,7 @@ import (
 	"polestar/internal/lifecycle"
 	"polestar/naming"
 	"polestar/naming/cluster"
+	"polestar/naming/cmdb"
 	"polestar/naming/follow"
 	"polestar/naming/health"
 	"polestar/naming/polaris"
@@ -43,6 +44,7 @@ type app struct {
 	registry *registry.Registry
 	leases   *health.Leases
 	follower *follow.Follower
+	cmdb     *cmdb.Inventory    // nil without a file
 	cluster  *cluster.Cluster   // nil on a store of this server alone
 	peer     *grpcserver.Server // nil without peers
 	batch    *batch.Batcher[naming.Write, naming.Result]
@@ -102,9 +104,14 @@ func newApp(cfg Config, log *zap.Logger) (*app, error) {
 
 // buildDoors makes the three doors.
 func (a *app) buildDoors() (err error) {
-	registrar := naming.NewRegistrar(naming.Config{AutoCreate: a.cfg.AutoCreate}, naming.Deps{
-		Writer: writer{a.batch}, World: a.registry, Beats: a.beats(), Fresh: a.fresh,
-	})
+	deps := naming.Deps{Writer: writer{a.batch}, World: a.registry, Beats: a.beats(), Fresh: a.fresh}
+	if a.cfg.CmdbFile != "" {
+		if a.cmdb, err = cmdb.New(a.cfg.CmdbFile, a.metrics, a.log.Named("cmdb")); err != nil {
+			return err
+		}
+		deps.Locator = a.cmdb
+	}
+	registrar := naming.NewRegistrar(naming.Config{AutoCreate: a.cfg.AutoCreate}, deps)
 	if a.polaris, err = grpcserver.New(a.cfg.Polaris, a.metrics, a.log, polaris.Options()...); err != nil {
 		return err
 	}
@@ -156,7 +163,11 @@ func (a *app) parts() []lifecycle.Component {
 	serve := func(name string, s *grpcserver.Server) lifecycle.Component {
 		return lifecycle.Component{Name: name, Start: s.Listen, Run: s.Serve}
 	}
-	parts := []lifecycle.Component{
+	var parts []lifecycle.Component
+	if a.cmdb != nil { // first: a mistake in the file is told at once
+		parts = append(parts, lifecycle.Component{Name: "cmdb", Start: a.cmdb.Load, Run: a.cmdb.Run})
+	}
+	parts = append(parts, []lifecycle.Component{
 		{Name: "http door", Start: a.web.Listen, Run: a.web.Serve},
 		{Name: "store", Start: a.open, Stop: func(context.Context) error { return a.store.Close() }},
 		{Name: "xds pipeline", Run: a.pipeline.Run},
@@ -166,7 +177,7 @@ func (a *app) parts() []lifecycle.Component {
 		{Name: "xds status", Run: a.csds.Run},
 		{Name: "receipts", Run: a.receipts.Run},
 		serve("polaris door", a.polaris),
-	}
+	}...)
 	if a.beatDoor != nil {
 		parts = append(parts, serve("heartbeat door", a.beatDoor))
 	}

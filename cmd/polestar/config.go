@@ -38,6 +38,7 @@ type Config struct {
 	ServerID     string
 	DrainTimeout time.Duration
 	AutoCreate   bool
+	CmdbFile     string // empty: where an address is is not known
 	Polaris, XDS grpcserver.Config
 	Batch        batch.Config
 	Lease        health.Config
@@ -104,6 +105,7 @@ func settings() []setting {
 		text("log-format", "json or console", func(c *Config) *string { return &c.LogFormat }),
 		text("server-id", "name of this server towards xDS clients", func(c *Config) *string { return &c.ServerID }),
 		span("drain-timeout", "time for running calls at a stop", func(c *Config) *time.Duration { return &c.DrainTimeout }),
+		text("cmdb-file", "YAML or CSV file that says where addresses are", func(c *Config) *string { return &c.CmdbFile }),
 		toggle("naming.auto-create", "a registration creates its service and namespace", func(c *Config) *bool { return &c.AutoCreate }),
 		number("lease.factor", "TTLs without a beat until an instance is unhealthy", func(c *Config) *int { return &c.Lease.Factor }),
 		number("store.log-max-revisions", "records that the change log keeps", func(c *Config) *uint64 { return &c.Log.MaxRevisions }),
