@@ -265,13 +265,18 @@ func (w *PutClient) decide(v *overlay) (Result, error) {
 		v.put(nil, &after, c)
 		return Result{Outcome: Created, Client: &after, Revision: v.revision}, nil
 	}
-	if before.Host == after.Host && before.Type == after.Type && before.Version == after.Version &&
-		before.Location == after.Location && slices.Equal(before.Stats, after.Stats) {
+	if before.same(&after) {
 		return Result{Outcome: Unchanged, Client: before}, nil
 	}
 	after.Created = before.Created
 	v.put(before, &after, c)
 	return Result{Outcome: Updated, Client: &after, Revision: v.revision}, nil
+}
+
+// same reports whether two clients say the same; times and revisions do not
+// count.
+func (c *Client) same(o *Client) bool {
+	return c.Host == o.Host && c.Type == o.Type && c.Version == o.Version && c.Location == o.Location && slices.Equal(c.Stats, o.Stats)
 }
 
 func (w *RemoveClient) decide(v *overlay) (Result, error) {

@@ -150,6 +150,8 @@ type lookup struct {
 
 func (l lookup) Instance(id string) *naming.Instance { return l.shelf.instances[id] }
 
+func (l lookup) Client(id string) *naming.Client { return l.shelf.clients[id] }
+
 func (l lookup) Service(key naming.ServiceKey) *naming.ServiceState {
 	st := &naming.ServiceState{Service: l.shelf.services[key]}
 	for _, id := range slices.Sorted(maps.Keys(l.shelf.instances)) {

@@ -40,6 +40,8 @@ type Deps struct {
 	World   Snapshots
 	Beats   Beats
 	Locator Locator // nil: nobody's location is known
+	// Clients takes the reports of SDK processes; nil: their records stay for ever.
+	Clients Beats
 	// Fresh makes what other servers committed visible; nil on a server alone.
 	Fresh func(ctx context.Context)
 }
@@ -229,8 +231,8 @@ func (r *Registrar) known(id string) *Instance {
 	return r.World.World().Instance(id)
 }
 
-// ReportClient records an SDK process and returns it with its location. A
-// client without an id is not stored.
+// ReportClient records an SDK process, renews its lease, and returns it with its
+// location. A client without an id is not stored.
 func (r *Registrar) ReportClient(ctx context.Context, c Client, actor Actor) (Client, error) {
 	for _, f := range []struct {
 		field, value string
@@ -257,6 +259,13 @@ func (r *Registrar) ReportClient(ctx context.Context, c Client, actor Actor) (Cl
 	}
 	if c.ID == "" {
 		return c, nil
+	}
+	if r.Clients != nil {
+		r.Clients.Beat(c.ID)
+	}
+	// Reports come every two minutes and seldom tell anything new.
+	if known := r.World.World().Client(c.ID); known != nil && known.same(&c) {
+		return *known, nil
 	}
 	res, err := r.do(ctx, &PutClient{Client: c, Actor: actor})
 	if err != nil {

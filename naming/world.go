@@ -65,6 +65,8 @@ type World interface {
 	Namespaces() iter.Seq[*Namespace]
 	// Instance finds an instance by its id, nil when there is none.
 	Instance(id string) *Instance
+	// Client finds a reported client by its id, nil when there is none.
+	Client(id string) *Client
 	// Clients walks the reported clients in order of their id.
 	Clients() iter.Seq[*Client]
 	// Named walks the services of one name in all namespaces, in their order.

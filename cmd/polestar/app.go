@@ -42,8 +42,10 @@ type app struct {
 	store    late        // empty before it is opened
 	stale    atomic.Bool // the database was away at the start and still is
 	registry *registry.Registry
-	leases   *health.Leases
+	leases   *health.Leases // of instances
+	reports  *health.Leases // of client records
 	follower *follow.Follower
+	naming   *naming.Registrar
 	cmdb     *cmdb.Inventory    // nil without a file
 	cluster  *cluster.Cluster   // nil on a store of this server alone
 	peer     *grpcserver.Server // nil without peers
@@ -73,7 +75,7 @@ func newApp(cfg Config, log *zap.Logger) (*app, error) {
 	a := &app{cfg: cfg, log: log, metrics: prometheus.NewRegistry(), registry: registry.New()}
 	a.metrics.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}), worldCollector{a.registry})
 	var err error
-	if a.leases, err = health.New(cfg.Lease, health.Deps{Flip: a.flip, Metrics: a.metrics, Log: log.Named("leases")}); err != nil {
+	if err = a.buildLeases(); err != nil {
 		return nil, err
 	}
 	a.follower, err = follow.New(cfg.Follow, follow.Deps{
@@ -104,7 +106,7 @@ func newApp(cfg Config, log *zap.Logger) (*app, error) {
 
 // buildDoors makes the three doors.
 func (a *app) buildDoors() (err error) {
-	deps := naming.Deps{Writer: writer{a.batch}, World: a.registry, Beats: a.beats(), Fresh: a.fresh}
+	deps := naming.Deps{Writer: writer{a.batch}, World: a.registry, Beats: a.beats(), Clients: clientBeats{a.beats()}, Fresh: a.fresh}
 	if a.cfg.CmdbFile != "" {
 		if a.cmdb, err = cmdb.New(a.cfg.CmdbFile, a.metrics, a.log.Named("cmdb")); err != nil {
 			return err
@@ -112,6 +114,7 @@ func (a *app) buildDoors() (err error) {
 		deps.Locator = a.cmdb
 	}
 	registrar := naming.NewRegistrar(naming.Config{AutoCreate: a.cfg.AutoCreate}, deps)
+	a.naming = registrar
 	if a.polaris, err = grpcserver.New(a.cfg.Polaris, a.metrics, a.log, polaris.Options()...); err != nil {
 		return err
 	}
@@ -186,6 +189,7 @@ func (a *app) parts() []lifecycle.Component {
 	}
 	return append(parts,
 		lifecycle.Component{Name: "leases", Run: a.leases.Run},
+		lifecycle.Component{Name: "client leases", Run: a.reports.Run},
 		lifecycle.Component{Name: "readiness", Start: a.announce, Stop: func(context.Context) error { a.ready.Store(false); return nil }},
 	)
 }

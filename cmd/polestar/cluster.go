@@ -123,9 +123,10 @@ func (c *Config) validateCluster() error {
 // buildCluster makes what a server on a shared store has besides.
 func (a *app) buildCluster() (err error) {
 	a.cluster, err = cluster.New(a.cfg.Cluster, cluster.Deps{
-		Members: &a.store, Beat: a.leases.Beat, Moved: a.moved, Hinted: a.follower.Hint,
+		Members: &a.store, Beat: a.beatHere, Moved: a.moved, Hinted: a.follower.Hint,
 		Hold: func(hold bool, why string) {
 			a.leases.Hold(hold)
+			a.reports.Hold(hold)
 			if hold {
 				a.log.Warn("no lease expires on this server for now", zap.String("why", why))
 			} else {
@@ -160,6 +161,7 @@ func (a *app) clusterParts() []lifecycle.Component {
 // moved makes the leases of this server those that it owns now. Whose lease
 // comes here gets its full time.
 func (a *app) moved() {
+	a.movedClients()
 	for st := range a.registry.World().Services("") {
 		for _, i := range st.Instances {
 			_, tracked := a.leases.State(i.ID)
@@ -181,7 +183,7 @@ func (a *app) beats() naming.Beats {
 	if a.cluster != nil {
 		return a.cluster
 	}
-	return a.leases
+	return beatFunc(a.beatHere)
 }
 
 // fresh makes what other servers committed visible, before something is called

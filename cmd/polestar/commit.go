@@ -46,8 +46,12 @@ func (a *app) applied(c *naming.Commit) {
 	}
 }
 
-// track renews, corrects or drops the lease of a changed instance.
+// track renews, corrects or drops the lease of a changed instance or client.
 func (a *app) track(ch *naming.Change) {
+	if c, ok := ch.Object().(*naming.Client); ok {
+		a.trackClient(ch, c)
+		return
+	}
 	i, ok := ch.Object().(*naming.Instance)
 	switch {
 	case !ok:

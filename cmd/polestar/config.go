@@ -38,7 +38,8 @@ type Config struct {
 	ServerID     string
 	DrainTimeout time.Duration
 	AutoCreate   bool
-	CmdbFile     string // empty: where an address is is not known
+	ClientTTL    time.Duration // between two reports of a client
+	CmdbFile     string        // empty: where an address is is not known
 	Polaris, XDS grpcserver.Config
 	Batch        batch.Config
 	Lease        health.Config
@@ -64,7 +65,7 @@ func defaultConfig() Config {
 	}
 	c := Config{
 		Store: backendBolt, DataDir: "data", HTTPAddr: "127.0.0.1:8090", LogLevel: zapcore.InfoLevel, LogFormat: "json", ServerID: host,
-		DrainTimeout: 5 * time.Second, AutoCreate: true,
+		DrainTimeout: 5 * time.Second, AutoCreate: true, ClientTTL: 2 * time.Minute,
 		Polaris: grpcserver.Default("polaris", "127.0.0.1:8091"),
 		XDS:     xdsDoor(), Heartbeat: grpcserver.Default("heartbeat", ""),
 		Batch: defaultBatch(), Lease: health.Default(), Log: store.DefaultLogBounds(),
@@ -108,6 +109,7 @@ func settings() []setting {
 		text("cmdb-file", "YAML or CSV file that says where addresses are", func(c *Config) *string { return &c.CmdbFile }),
 		toggle("naming.auto-create", "a registration creates its service and namespace", func(c *Config) *bool { return &c.AutoCreate }),
 		number("lease.factor", "TTLs without a beat until an instance is unhealthy", func(c *Config) *int { return &c.Lease.Factor }),
+		span("client.ttl", "time between two reports of a client; its record goes after three", func(c *Config) *time.Duration { return &c.ClientTTL }),
 		number("store.log-max-revisions", "records that the change log keeps", func(c *Config) *uint64 { return &c.Log.MaxRevisions }),
 		span("store.log-max-age", "age of what the change log keeps; 0: any", func(c *Config) *time.Duration { return &c.Log.MaxAge }),
 		number("store.log-max-bytes", "bytes that the change log keeps", func(c *Config) *uint64 { return &c.Log.MaxBytes }),
@@ -245,7 +247,7 @@ func (c *Config) Validate() error {
 	if c.DrainTimeout <= 0 || c.DrainTimeout > 10*time.Minute {
 		errs = append(errs, fmt.Errorf("drain-timeout: %s is not between 1ns and 10m", c.DrainTimeout))
 	}
-	return errors.Join(append(errs, c.validateCluster(), c.validateHeartbeat(), c.Polaris.Validate(), c.XDS.Validate(), c.Batch.Validate(), c.Lease.Validate(), c.Log.Validate())...)
+	return errors.Join(append(errs, c.validateCluster(), c.validateHeartbeat(), c.validateClients(), c.Polaris.Validate(), c.XDS.Validate(), c.Batch.Validate(), c.Lease.Validate(), c.Log.Validate())...)
 }
 
 func isPort(s string) bool {

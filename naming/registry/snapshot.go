@@ -111,6 +111,12 @@ func (s *Snapshot) Instance(id string) *naming.Instance {
 	return i
 }
 
+// Client implements naming.World.
+func (s *Snapshot) Client(id string) *naming.Client {
+	c, _ := s.clients.Get(id)
+	return c
+}
+
 // Clients implements naming.World.
 func (s *Snapshot) Clients() iter.Seq[*naming.Client] {
 	return func(yield func(*naming.Client) bool) {
