@@ -57,7 +57,10 @@ func (c *Cache) update(t resource.Type, name string, remove bool, b *bell) (rest
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	r := c.index[t][name]
-	if r == nil {
+	switch {
+	case r == nil && !c.belongs(t, &sharing):
+		return false
+	case r == nil:
 		r = c.newRecord(t, name, sharing)
 	}
 	r.held++
@@ -90,6 +93,17 @@ func (c *Cache) update(t resource.Type, name string, remove bool, b *bell) (rest
 	}
 	c.releaseRecord(r)
 	return rest
+}
+
+// belongs reports whether a set can have a member that is shared so. c.mu is
+// held.
+func (c *Cache) belongs(t resource.Type, sharing *resource.Sharing) bool {
+	for part := range c.sets[t] {
+		if _, member := sharing.Member(part); member {
+			return true
+		}
+	}
+	return false
 }
 
 // due lists the entries that somebody needs by the new sharing and that are

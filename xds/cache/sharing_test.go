@@ -285,6 +285,23 @@ func TestFormsAreSharedAcrossNamespaces(t *testing.T) {
 	}
 }
 
+// A listener of gRPC is no business of Envoys that have the wildcard of theirs.
+func TestWildcardsOnlyBuildWhatBelongsToThem(t *testing.T) {
+	b := newRegistered()
+	c := New(b)
+	w := c.NewWatcher()
+	defer w.Close()
+	egress := resource.Scope{Namespace: "shop", EgressAddress: "127.0.0.1", EgressPort: 1}
+	if got := forms(w.SubscribeAll(resource.Listener, egress.For(resource.Listener))); !strings.HasPrefix(got, "egress=") {
+		t.Errorf("listeners: %q", got)
+	}
+	b.built()
+	c.Refresh(b.put("cart", nil))
+	if got := b.built(); len(got) > 0 || c.Len() != 1 {
+		t.Errorf("built %+v, %d forms are held", got, c.Len())
+	}
+}
+
 // Ten thousand nodes of one view cost one build, and nearness splits views by
 // no more than it reads.
 func TestNearnessSplitsViews(t *testing.T) {
