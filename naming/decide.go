@@ -154,7 +154,7 @@ func (w *SetHealth) decide(v *overlay) (Result, error) {
 	after, own := *before, before.Own()
 	own.Healthy = w.Healthy
 	after.settle(own, before.Operator)
-	return v.putInstance(before, &after, Change{Actor: w.Actor, Cause: w.Cause}), nil
+	return v.putInstance(before, &after, Change{Actor: w.Actor, Cause: w.Cause, Reason: w.Reason}), nil
 }
 
 func (w *Modify) decide(v *overlay) (Result, error) {
@@ -287,7 +287,7 @@ func (w *RemoveClient) decide(v *overlay) (Result, error) {
 	case before == nil:
 		return v.absent(KindClient, w.ID), nil
 	}
-	v.put(before, nil, Change{Cause: w.Cause})
+	v.put(before, nil, Change{Actor: w.Actor, Cause: w.Cause, Reason: w.Reason})
 	return Result{Outcome: Deleted, Client: before, Revision: v.revision}, nil
 }
 

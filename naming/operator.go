@@ -27,7 +27,7 @@ func (w *Modify) validate() error {
 	if err := checkText(FieldID, w.ID, MaxInstanceID); err != nil {
 		return err
 	}
-	if err := checkText(FieldReason, w.Reason, MaxReason); err != nil {
+	if err := CheckReason(w.Reason); err != nil {
 		return err
 	}
 	for _, c := range []struct {
@@ -63,7 +63,7 @@ func (w *Modify) validate() error {
 // Remove removes an instance on behalf of an operator or a clean-up job. The
 // outcome is Absent when it was not there.
 func (r *Registrar) Remove(ctx context.Context, w Deregister) (Result, error) {
-	if err := checkText(FieldReason, w.Reason, MaxReason); err != nil {
+	if err := CheckReason(w.Reason); err != nil {
 		return Result{}, err
 	}
 	return r.do(ctx, &w)
@@ -91,7 +91,7 @@ func (r *Registrar) DeleteNamespace(ctx context.Context, w DeleteNamespace) (Res
 	if err := checkName(FieldNamespace, w.Name, MaxNamespace); err != nil {
 		return Result{}, err
 	}
-	if err := checkText(FieldReason, w.Reason, MaxReason); err != nil {
+	if err := CheckReason(w.Reason); err != nil {
 		return Result{}, err
 	}
 	return r.do(ctx, &w)
@@ -164,7 +164,7 @@ func (r *Registrar) DeleteService(ctx context.Context, w DeleteService) (Result,
 	if err := checkServiceKey(w.Key); err != nil {
 		return Result{}, err
 	}
-	if err := checkText(FieldReason, w.Reason, MaxReason); err != nil {
+	if err := CheckReason(w.Reason); err != nil {
 		return Result{}, err
 	}
 	return r.do(ctx, &w)
@@ -203,7 +203,7 @@ func checkOptional(field string, value *string, most int) error {
 
 // checkTexts bounds what every managed object has. Comments may have lines.
 func checkTexts(reason string, comment, owner *string) error {
-	if err := checkText(FieldReason, reason, MaxReason); err != nil {
+	if err := CheckReason(reason); err != nil {
 		return err
 	}
 	if err := checkOptional(FieldOwner, owner, MaxOwner); err != nil {

@@ -87,7 +87,7 @@ func (r *Registrar) DropOverride(ctx context.Context, w DropOverride) (Result, e
 	if err := checkText(FieldID, w.ID, MaxInstanceID); err != nil {
 		return Result{}, err
 	}
-	if err := checkText(FieldReason, w.Reason, MaxReason); err != nil {
+	if err := CheckReason(w.Reason); err != nil {
 		return Result{}, err
 	}
 	return r.do(ctx, &w)

@@ -96,6 +96,9 @@ func validateInstance(i *Instance) error {
 	return i.Location.Validate()
 }
 
+// CheckReason returns an error for an operator's reason that breaks its bound.
+func CheckReason(reason string) error { return checkText(FieldReason, reason, MaxReason) }
+
 // checkText bounds a text in characters and refuses control characters, which
 // no log, header or terminal takes kindly.
 func checkText(field, value string, most int) error {

@@ -75,6 +75,7 @@ type SetHealth struct {
 	Healthy bool
 	Actor   Actor
 	Cause   Cause
+	Reason  string
 }
 
 // Modify changes a registered instance on behalf of an operator; nil fields
@@ -134,8 +135,10 @@ type PutContract struct {
 
 // RemoveClient removes the record of an SDK process that reports no more.
 type RemoveClient struct {
-	ID    string
-	Cause Cause
+	ID     string
+	Actor  Actor
+	Cause  Cause
+	Reason string
 }
 
 // Needs implements [Write].

@@ -49,6 +49,7 @@ type Deps struct {
 	// Problems lists what was left out of the xDS resources that are watched.
 	Problems func() []Problem
 	Explain  *explain.Explainer
+	Guard    Guard
 	// Receipt waits until every xDS client that a revision concerns has it.
 	Receipt func(context.Context, receipt.Request) (receipt.Receipt, error)
 	Metrics prometheus.Gatherer
@@ -110,6 +111,8 @@ func (s *Server) routes() http.Handler {
 		r.Get("/diff", s.diff)
 		r.Get("/explain", s.explain)
 		r.Get("/problems", s.problems)
+		r.Get("/guard", s.guard)
+		r.Post("/guard/release", s.release)
 		r.Get("/receipts", s.receipts)
 		r.Get("/history", s.history)
 		r.Get("/events", s.events)

@@ -80,6 +80,7 @@ func doorOf(b backend, ready bool) *Server {
 			World: b.World, Clients: fleet{}, Touched: func(k naming.ServiceKey) []resource.Ref { return resource.Affected(k, true) },
 			Lease: func(string) (health.State, bool) { return health.State{}, false }, Settle: func(context.Context) error { return nil }, Now: time.Now,
 		}),
+		Guard: &holding{},
 		Receipt: func(context.Context, receipt.Request) (receipt.Receipt, error) {
 			return receipt.Receipt{Converged: true}, nil
 		},

@@ -44,6 +44,7 @@ type app struct {
 	registry *registry.Registry
 	leases   *health.Leases // of instances
 	reports  *health.Leases // of client records
+	guard    massGuard
 	follower *follow.Follower
 	naming   *naming.Registrar
 	cmdb     *cmdb.Inventory    // nil without a file
@@ -153,7 +154,7 @@ func (a *app) buildDoors() (err error) {
 	a.web = web.New(a.cfg.HTTPAddr, web.Deps{
 		World: a.registry.World, Loaded: a.loaded.Load, Admin: registrar, Checks: a.checks, Clients: a.clients,
 		ChangeLog: &a.store, LogBounds: reach(a.cfg.Log), Await: a.registry.Await,
-		Problems: a.problems, Explain: a.explainer(), Receipt: a.receipts.Wait, Metrics: a.metrics, Log: a.log.Named("web"),
+		Problems: a.problems, Guard: &a.guard, Explain: a.explainer(), Receipt: a.receipts.Wait, Metrics: a.metrics, Log: a.log.Named("web"),
 	})
 	return nil
 }
@@ -230,7 +231,7 @@ func (a *app) checks() []web.Check {
 	if !c.Ready {
 		c.Text = "the server is starting or stopping"
 	}
-	checks := []web.Check{c}
+	checks := []web.Check{c, a.checkLeases()}
 	if a.cluster != nil {
 		checks = append(checks, web.Check{Name: "database", Ready: true, Text: a.cutOff()}) // reads go on without it
 	}

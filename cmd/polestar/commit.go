@@ -72,11 +72,12 @@ func ttlChanged(before naming.Object, i *naming.Instance) bool {
 
 // flip writes the health that a lease asks for.
 func (a *app) flip(ctx context.Context, id string, healthy bool) error {
-	cause := naming.CauseLease
-	if healthy {
-		cause = naming.CauseBeat
+	w := &naming.SetHealth{ID: id, Healthy: healthy, Cause: naming.CauseBeat}
+	if !healthy {
+		w.Cause = naming.CauseLease
+		w.Actor, w.Reason = a.guard.releases.find(id)
 	}
-	res, err := writer{a.batch}.Do(ctx, &naming.SetHealth{ID: id, Healthy: healthy, Cause: cause})
+	res, err := writer{a.batch}.Do(ctx, w)
 	if err == nil {
 		err = res.Err
 	}

@@ -54,6 +54,9 @@ var kinds = map[string]table{
 		return []any{p.Type, p.Resource, p.Instance, p.Reason}
 	})},
 	"clients": {clientsTable, clientRows},
+	"guard": {"OF\tNAMESPACE\tSERVICE\tHELD\tLEASES\tSINCE", rowsOf(func(h web.Held) []any {
+		return []any{h.Of, h.Namespace, h.Service, h.Held, h.Leases, h.Since}
+	})},
 }
 
 // besideOwn shows what is in force and, where an operator made it otherwise,
@@ -108,7 +111,7 @@ func oneKind(cmd *cobra.Command, args []string) error {
 func getCommand() *cobra.Command {
 	var server, output, namespace, service string
 	cmd := &cobra.Command{
-		Use:       "get namespaces|services|aliases|instances|overrides|clients|problems",
+		Use:       "get namespaces|services|aliases|instances|overrides|clients|guard|problems",
 		Short:     "Show what a running server knows",
 		Args:      oneKind,
 		ValidArgs: slices.Sorted(maps.Keys(kinds)),

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -12,18 +13,16 @@ import (
 
 	"polestar/internal/lifecycle"
 	"polestar/naming"
+	"polestar/web"
 )
 
 // inBubble runs f with a whole server on fake time, but for its doors: nothing
 // that waits on a real socket may live in a bubble.
-func inBubble(t *testing.T, dir string, f func(a *app), set ...func(*Config)) {
+func inBubble(t *testing.T, dir string, f func(a *app)) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
 		cfg := defaultConfig()
 		cfg.DataDir = dir
-		for _, change := range set {
-			change(&cfg)
-		}
 		a, err := newApp(cfg, zap.NewNop())
 		if err != nil {
 			t.Fatal(err)
@@ -135,6 +134,147 @@ func TestClientTTLIsChecked(t *testing.T) {
 	for _, bad := range []string{"0s", "1500ms", "2h"} {
 		if _, _, err := loadConfig(flags(t, "--client.ttl", bad), nil); err == nil {
 			t.Errorf("%s was accepted", bad)
+		}
+	}
+}
+
+// registerMany registers n instances of default/cart with a TTL of 10 s.
+func registerMany(t *testing.T, a *app, n int) (ids []string) {
+	t.Helper()
+	for i := range n {
+		res, err := a.naming.Register(context.Background(), naming.Registration{
+			Service: naming.ServiceKey{Namespace: "default", Name: "cart"}, Host: fmt.Sprint("10.0.0.", i), Port: new(uint32(80)),
+			HealthCheck: true, TTL: 10,
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		ids = append(ids, res.Instance.ID)
+	}
+	return ids
+}
+
+// beatFor lets instances beat each TTL for a time.
+func beatFor(t *testing.T, a *app, ids []string, during time.Duration) {
+	t.Helper()
+	for range during / (10 * time.Second) {
+		for _, id := range ids {
+			if _, err := a.naming.Heartbeat(context.Background(), naming.Ref{ID: &id}); err != nil {
+				t.Fatal(err)
+			}
+		}
+		time.Sleep(10 * time.Second)
+	}
+}
+
+// healthy counts the healthy instances of default/cart.
+func healthy(a *app) (n int) {
+	st := a.registry.World().Service(naming.ServiceKey{Namespace: "default", Name: "cart"})
+	for _, i := range st.Instances {
+		if i.Healthy {
+			n++
+		}
+	}
+	return n
+}
+
+// Nine of ten instances fall silent at once: they are held, shown, and come back
+// with their beats or expire by an operator's word, with his name and reason in
+// the history.
+func TestAMassLossIsHeldShownAndReleased(t *testing.T) {
+	inBubble(t, t.TempDir(), func(a *app) {
+		ids := registerMany(t, a, 50)
+		beatFor(t, a, ids, time.Minute)
+		beatFor(t, a, ids[:5], time.Minute)
+		if n := healthy(a); n != 50 {
+			t.Fatalf("%d of 50 are healthy half a minute after most were late", n)
+		}
+		held := a.guard.Held()
+		if len(held) != 1 || held[0].Service != "cart" || held[0].Of != web.OfInstances || held[0].Held != 45 || held[0].Leases != 50 {
+			t.Errorf("held: %+v", held)
+		}
+		if c := a.checkLeases(); !c.Ready || !strings.Contains(c.Text, "45 leases") {
+			t.Errorf("readiness says %+v", c)
+		}
+		beatFor(t, a, ids[:25], 10*time.Second)
+		if held = a.guard.Held(); len(held) != 1 || held[0].Held != 25 {
+			t.Errorf("after the beats of some: %+v", held)
+		}
+		r := web.Release{
+			Of: web.OfInstances, Service: naming.ServiceKey{Namespace: "default", Name: "cart"},
+			Actor: naming.Actor{Principal: "ann"}, Reason: "rack 7 is off",
+		}
+		if n, err := a.guard.Release(r); n != 25 || err != nil {
+			t.Errorf("%d were released, %v", n, err)
+		}
+		beatFor(t, a, ids[:25], 10*time.Second)
+		if n := healthy(a); n != 25 {
+			t.Errorf("%d are healthy after the release, want 25", n)
+		}
+		log, err := a.store.Before(context.Background(), 0, 1)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if c := log[0].Changes[0]; c.Cause != naming.CauseLease || c.Actor.Principal != "ann" || c.Reason != "rack 7 is off" {
+			t.Errorf("the change log says %+v", c)
+		}
+		// Later expiries are nobody's word.
+		time.Sleep(2 * time.Minute)
+		beatFor(t, a, ids[:24], 2*time.Minute)
+		if log, err = a.store.Before(context.Background(), 0, 1); err != nil {
+			t.Fatal(err)
+		}
+		if c := log[0].Changes[0]; c.Actor.Principal != "" || c.Reason != "" {
+			t.Errorf("a later expiry is ascribed to %+v", c)
+		}
+		if c := a.checkLeases(); c.Text != "" {
+			t.Errorf("when all is over readiness says %+v", c)
+		}
+	})
+}
+
+// Nine of ten instances deregister at once: that is no silence, and is followed
+// at once. A tenth that falls silent expires in its time.
+func TestAMassDeregistrationIsFollowedAtOnce(t *testing.T) {
+	inBubble(t, t.TempDir(), func(a *app) {
+		ids := registerMany(t, a, 50)
+		beatFor(t, a, ids, time.Minute)
+		began := time.Now()
+		for _, id := range ids[5:] {
+			if _, err := a.naming.Deregister(context.Background(), naming.Ref{ID: &id}, naming.Actor{}); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if n := healthy(a); n != 5 || time.Since(began) > time.Second || len(a.guard.Held()) != 0 {
+			t.Errorf("%d are left after %s; held: %+v", n, time.Since(began), a.guard.Held())
+		}
+		beatFor(t, a, ids[:4], 40*time.Second)
+		if n := healthy(a); n != 4 {
+			t.Errorf("%d are healthy; one of five was silent", n)
+		}
+	})
+}
+
+// The guard over the wire: the list, the command, and what is asked for twice.
+func TestTheGuardOnTheCommandLine(t *testing.T) {
+	w := startWhole(t, t.TempDir(), func(c *Config) { c.Lease.Factor, c.Lease.Tick = 2, 50*time.Millisecond })
+	for n := range 8 {
+		w.registered(t, fmt.Sprint("10.0.0.", n), 1)
+	}
+	until(t, "eight of eight are held", func() bool { return strings.Contains(w.cli(t, "get", "guard"), "cart     8") })
+	if out := w.cli(t, "guard", "release", "default/cart", "--reason", "all gone"); !strings.Contains(out, "8 leases expire now") {
+		t.Error(out)
+	}
+	until(t, "they are unhealthy", func() bool { return healthy(w.app) == 0 })
+	if out := w.cli(t, "history", "--service", "default/cart"); !strings.Contains(out, "all gone") {
+		t.Errorf("the history does not tell why:\n%s", out)
+	}
+	w.refuse(t, []string{`"default/cart"`, "held"}, "guard", "release", "cart", "--reason", "again")
+	w.refuse(t, []string{"reason"}, "guard", "release", "cart")
+	w.refuse(t, []string{"the clients"}, "guard", "release", "--clients", "--reason", "x")
+	for _, args := range [][]string{{}, {"a", "b"}, {"a", "--clients"}} {
+		if _, err := run(t, append([]string{"guard", "release", "--reason", "x"}, args...)...); err == nil || !strings.Contains(err.Error(), "--clients") {
+			t.Errorf("%v: %v", args, err)
 		}
 	}
 }

@@ -60,7 +60,7 @@ func root() *cobra.Command {
 	return group(
 		cmd,
 		serverCommand(), configCommand(), versionCommand(), storeCommand(), importCommand(),
-		getCommand(), clientsCommand(), explainCommand(), waitCommand(), historyCommand(), eventsCommand(),
+		getCommand(), guardCommand(), clientsCommand(), explainCommand(), waitCommand(), historyCommand(), eventsCommand(),
 		createCommand(), updateCommand(), deleteCommand(),
 		isolateCommand(), setCommand(), clearCommand(),
 		registerCommand(), deregisterCommand(),

@@ -52,17 +52,21 @@ func (a *app) buildLeases() (err error) {
 		return err
 	}
 	a.reports, err = health.New(a.cfg.clientLeases(), health.Deps{Flip: a.flipClient, Metrics: of("clients"), Log: a.log.Named("client leases")})
+	a.guard = massGuard{instances: a.leases, clients: a.reports, log: a.log.Named("guard")}
 	return err
 }
 
 // flipClient removes the record of a client that reports no more.
 func (a *app) flipClient(ctx context.Context, id string, alive bool) error {
+	w := &naming.RemoveClient{ID: id, Cause: naming.CauseLease}
 	if alive {
 		// Nothing is to be written. The leases ask for it to learn whether this
 		// server can write at all, so a write is tried that changes nothing.
-		id = ""
+		w.ID = ""
+	} else {
+		w.Actor, w.Reason = a.guard.releases.find(clientMark + id)
 	}
-	res, err := writer{a.batch}.Do(ctx, &naming.RemoveClient{ID: id, Cause: naming.CauseLease})
+	res, err := writer{a.batch}.Do(ctx, w)
 	if err == nil {
 		err = res.Err
 	}

@@ -86,6 +86,24 @@ func (l *Leases) Suspects() []Suspects {
 	return out
 }
 
+// Held lists the suspects of a service in the order in which they fell silent.
+func (l *Leases) Held(service naming.ServiceKey) (ids []string) {
+	g := &l.guard
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	for gr, e := range g.events {
+		if gr.key != service {
+			continue
+		}
+		for _, h := range e.held {
+			if l.stands(gr, h) {
+				ids = append(ids, h.x.id)
+			}
+		}
+	}
+	return ids
+}
+
 // Release lets the suspects of a service expire now, by an operator's wish,
 // and returns how many. It does not count against the guard's rate. While
 // flips cannot be written it releases none.
