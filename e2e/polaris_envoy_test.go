@@ -3,6 +3,7 @@ package e2e
 import (
 	"fmt"
 	"maps"
+	"net"
 	"os"
 	"path/filepath"
 	"strings"
@@ -319,6 +320,13 @@ func TestPolarisSidecarOnDemand(t *testing.T) {
 		}
 	}
 	e := polarisEnvoy(t, config)
+	harness.Wait(t, soon, func() error { // it listens; a connection asks for nothing yet
+		c, err := net.Dial("tcp", polarisOutbound)
+		if err == nil {
+			err = c.Close()
+		}
+		return err
+	})
 	if c := harness.Get(polarisOutbound, "cart", 1); c.By["a"] != 1 {
 		t.Errorf("the first request: %+v", c)
 	}
