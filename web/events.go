@@ -226,7 +226,7 @@ func (st *stream) idle(ctx context.Context) error {
 func (st *stream) some(ctx context.Context, visible naming.Revision) error {
 	commits, err := st.log.Since(ctx, st.next()-1, int(min(eventChunk, visible-st.next()+1)))
 	if naming.KindOf(err) == naming.NotFound {
-		return st.gap(ctx)
+		return st.gap(ctx, visible)
 	}
 	if err != nil {
 		return err
@@ -266,17 +266,19 @@ func (st *stream) wants(e *naming.Event) bool {
 	return (len(st.types) == 0 || slices.Contains(st.types, e.Type)) && st.matches(e.Change)
 }
 
-// gap tells which revisions are not in the log any more, and goes on after
-// them.
-func (st *stream) gap(ctx context.Context) error {
+// gap tells which revisions are not in the log, and goes on after them. A log
+// that has nothing begins after what is visible: the store was restored.
+func (st *stream) gap(ctx context.Context, visible naming.Revision) error {
 	oldest, err := st.log.Oldest(ctx)
 	if err != nil {
 		return err
 	}
-	from := st.next()
-	to := max(oldest, 1) - 1
-	if oldest == 0 || to < from {
-		return fmt.Errorf("the change log has neither revision %d nor an older one, but begins at %d", from, oldest)
+	from, to := st.next(), visible
+	if oldest != 0 {
+		to = oldest - 1
+	}
+	if to < from {
+		return fmt.Errorf("the change log lacks revision %d, though it begins at %d", from, oldest)
 	}
 	st.after = place{to, whole}
 	return st.send(fmt.Appendf(nil, "id: %d\nevent: gap\ndata: {\"from\":%d,\"to\":%d}\n\n", to, from, to))

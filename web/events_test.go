@@ -16,7 +16,9 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"polestar/naming"
+	"polestar/naming/registry"
 	"polestar/store"
+	"polestar/store/memory"
 )
 
 // message is one server-sent event.
@@ -184,6 +186,33 @@ func TestAGapIsAnEvent(t *testing.T) {
 	}
 	if diff := cmp.Diff([]string{`3 gap {"from":2,"to":3}`, "4:0 InstanceUpdate ", "5:0 InstanceUpdate "}, got); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
+	}
+}
+
+// A restored store has a world, but no log of how it came about.
+func TestEventsOfARestoredStore(t *testing.T) {
+	from, to := newBackend(t), backend{memory.New(store.DefaultLogBounds()), registry.New()}
+	if err := to.Restore(t.Context(), from.Store.Load); err != nil {
+		t.Fatal(err)
+	}
+	l := to.Registry.Load()
+	head, err := to.Store.Load(t.Context(), l.Add, l.Touched)
+	if err == nil {
+		err = l.Publish(head)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := doorOf(to, true)
+	if w := get(s, "/api/v1/events?follow=false&since=0"); !strings.Contains(w.Body.String(), `{"from":1,"to":2}`) {
+		t.Errorf("%s", w.Body)
+	}
+	to.do(t, &naming.Modify{ID: "i1", Set: naming.Setting{Weight: new(uint32(1))}})
+	if w := get(s, "/api/v1/events?follow=false&since=2"); strings.Contains(w.Body.String(), "gap") || !strings.Contains(w.Body.String(), "id: 3:0") {
+		t.Errorf("%s", w.Body)
+	}
+	if got := must[historyPage](t, get(s, "/api/v1/history"), 200); len(got.History) != 1 || got.Log.OldestRevision != 3 {
+		t.Errorf("%+v", got)
 	}
 }
 

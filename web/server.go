@@ -44,6 +44,7 @@ type Deps struct {
 	LogBounds Reach
 	// Await returns when a revision is visible here, or with ctx's error.
 	Await   func(ctx context.Context, rev naming.Revision) error
+	Cleanup Cleanup
 	Checks  func() []Check
 	Clients func() []Client
 	// Problems lists what was left out of the xDS resources that are watched.
@@ -114,6 +115,8 @@ func (s *Server) routes() http.Handler {
 		r.Get("/guard", s.guard)
 		r.Post("/guard/release", s.release)
 		r.Get("/receipts", s.receipts)
+		r.Get("/cleanup", s.cleanups)
+		r.Post("/cleanup", s.runCleanup)
 		r.Get("/history", s.history)
 		r.Get("/events", s.events)
 	})

@@ -73,7 +73,7 @@ func doorOf(b backend, ready bool) *Server {
 	return New("127.0.0.1:0", Deps{
 		World: b.World, Checks: func() []Check { return []Check{{Name: "registry", Ready: ready}} }, Loaded: func() bool { return true },
 		Admin:     naming.NewRegistrar(naming.Config{}, naming.Deps{Writer: b, World: b}),
-		ChangeLog: b, LogBounds: Reach{MaxRevisions: 9}, Await: b.Await,
+		ChangeLog: b, LogBounds: Reach{MaxRevisions: 9}, Await: b.Await, Cleanup: &cleaned{},
 		Clients:  func() []Client { return []Client{{Stream: 7, Node: "envoy-1"}, {Stream: 9, Node: "envoy-2"}} },
 		Problems: func() []Problem { return []Problem{{Service: "ns/svc", Reason: "no address"}} },
 		Explain: explain.New(explain.Deps{

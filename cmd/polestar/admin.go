@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -71,6 +72,8 @@ type request struct {
 	body   map[string]any // nil: none
 	// If is the revision that the object must have; 0: any.
 	If uint64
+	// patience is how long the answer may take; 0: 10 s.
+	patience time.Duration
 }
 
 // write sends one write and returns the answer.
@@ -96,7 +99,7 @@ func (a *adminClient) write(ctx context.Context, r request) (json.RawMessage, er
 	if r.If > 0 {
 		req.Header.Set("If-Match", fmt.Sprintf(`"%d"`, r.If))
 	}
-	return readAnswer(&http.Client{Timeout: 10 * time.Second}, req)
+	return readAnswer(&http.Client{Timeout: cmp.Or(r.patience, 10*time.Second)}, req)
 }
 
 // print shows what writes did: a line for each object, or the answers.

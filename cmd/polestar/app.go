@@ -17,6 +17,7 @@ import (
 	"polestar/internal/grpcserver"
 	"polestar/internal/lifecycle"
 	"polestar/naming"
+	"polestar/naming/cleanup"
 	"polestar/naming/cluster"
 	"polestar/naming/cmdb"
 	"polestar/naming/follow"
@@ -45,6 +46,7 @@ type app struct {
 	leases   *health.Leases // of instances
 	reports  *health.Leases // of client records
 	guard    massGuard
+	cleaner  *cleanup.Cleaner
 	follower *follow.Follower
 	naming   *naming.Registrar
 	cmdb     *cmdb.Inventory    // nil without a file
@@ -116,6 +118,9 @@ func (a *app) buildDoors() (err error) {
 	}
 	registrar := naming.NewRegistrar(naming.Config{AutoCreate: a.cfg.AutoCreate}, deps)
 	a.naming = registrar
+	if err = a.buildCleanup(registrar); err != nil {
+		return err
+	}
 	if a.polaris, err = grpcserver.New(a.cfg.Polaris, a.metrics, a.log, polaris.Options()...); err != nil {
 		return err
 	}
@@ -153,7 +158,7 @@ func (a *app) buildDoors() (err error) {
 
 	a.web = web.New(a.cfg.HTTPAddr, web.Deps{
 		World: a.registry.World, Loaded: a.loaded.Load, Admin: registrar, Checks: a.checks, Clients: a.clients,
-		ChangeLog: &a.store, LogBounds: reach(a.cfg.Log), Await: a.registry.Await,
+		ChangeLog: &a.store, LogBounds: reach(a.cfg.Log), Await: a.registry.Await, Cleanup: cleanups{a.cleaner},
 		Problems: a.problems, Guard: &a.guard, Explain: a.explainer(), Receipt: a.receipts.Wait, Metrics: a.metrics, Log: a.log.Named("web"),
 	})
 	return nil
@@ -191,6 +196,7 @@ func (a *app) parts() []lifecycle.Component {
 	return append(parts,
 		lifecycle.Component{Name: "leases", Run: a.leases.Run},
 		lifecycle.Component{Name: "client leases", Run: a.reports.Run},
+		lifecycle.Component{Name: "clean-up", Run: a.cleaner.Run},
 		lifecycle.Component{Name: "readiness", Start: a.announce, Stop: func(context.Context) error { a.ready.Store(false); return nil }},
 	)
 }
@@ -221,6 +227,7 @@ func (a *app) announce(context.Context) error {
 			a.log.Warn("the secret of the heartbeat door travels as it is: the address is not bound to loopback", zap.Stringer("address", tcp))
 		}
 	}
+	a.logCleanup()
 	a.log.Info("ready", zap.Stringer("polaris", a.polaris.Addr()), zap.Stringer("xds", a.xds.Addr()), zap.Stringer("http", a.web.Addr()))
 	return nil
 }

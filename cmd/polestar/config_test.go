@@ -72,6 +72,7 @@ func TestMistakesAreNamed(t *testing.T) {
 		"not a level":          {args: []string{"--log-level", "loud"}, want: []string{"log-level", "loud"}},
 		"not a log format":     {args: []string{"--log-format", "xml"}, want: []string{"log-format", "console"}},
 		"empty data directory": {args: []string{"--data-dir", ""}, want: []string{"data-dir"}},
+		"clean-up age":         {args: []string{"--cleanup.overrides", "1s"}, want: []string{"cleanup.overrides", "1m"}},
 		"lease factor":         {args: []string{"--lease.factor", "1"}, want: []string{"lease.factor"}},
 		"log bound":            {args: []string{"--store.log-max-bytes", "1"}, want: []string{"store.log-max-bytes", "1048576"}},
 	} {

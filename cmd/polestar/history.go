@@ -147,6 +147,9 @@ func (a *adminClient) history(cmd *cobra.Command, q url.Values, limit int) error
 func reachText(r *web.Reach) string {
 	text := fmt.Sprintf("the change log reaches from revision %d back to %d; it keeps at most %d revisions and %d bytes",
 		r.NewestRevision, r.OldestRevision, r.MaxRevisions, r.MaxBytes)
+	if r.OldestRevision == 0 {
+		text = fmt.Sprintf("the change log has nothing: it begins after revision %d", r.NewestRevision)
+	}
 	if r.MaxAge != "" {
 		text += ", and nothing older than " + r.MaxAge
 	}

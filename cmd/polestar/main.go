@@ -62,7 +62,7 @@ func root() *cobra.Command {
 		serverCommand(), configCommand(), versionCommand(), storeCommand(), importCommand(),
 		getCommand(), guardCommand(), clientsCommand(), explainCommand(), waitCommand(), historyCommand(), eventsCommand(),
 		createCommand(), updateCommand(), deleteCommand(),
-		isolateCommand(), setCommand(), clearCommand(),
+		isolateCommand(), setCommand(), clearCommand(), cleanupCommand(),
 		registerCommand(), deregisterCommand(),
 		bootstrapCommand(), benchCommand(),
 	)

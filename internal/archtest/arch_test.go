@@ -20,6 +20,7 @@ var may = map[string]string{
 	"naming": "", "auth": "", "batch": "", "proto/storepb": "", "proto/peerpb": "", "proto/adminpb": "",
 	"naming/registry":     "naming",
 	"naming/health":       "naming",
+	"naming/cleanup":      "naming",
 	"naming/cmdb":         "naming",
 	"naming/cluster":      "naming proto/peerpb",
 	"naming/follow":       "naming naming/registry",
