@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -179,6 +180,9 @@ func TestRegisterAndDeregisterCommands(t *testing.T) {
 	out, err := run(t, append([]string{"register", "--weight", "5", "--metadata", "lane=blue", "--zone", "z", "--version", "2"}, here...)...)
 	if err != nil || !strings.Contains(out, "registered "+naming.InstanceID(naming.ServiceKey{Namespace: "default", Name: "cart"}, "", "10.0.0.1", 80)) {
 		t.Fatalf("%v %s", err, out)
+	}
+	if !strings.HasSuffix(out, " at revision "+strconv.FormatUint(w.pipeline.Revision(), 10)+"\n") {
+		t.Errorf("the revision to wait for is not told: %s", out)
 	}
 	i := w.discovered(t)[0]
 	if i.GetWeight().GetValue() != 5 || i.GetMetadata()["lane"] != "blue" || i.GetLocation().GetZone().GetValue() != "z" || i.GetVersion().GetValue() != "2" || i.GetHealthCheck() != nil {

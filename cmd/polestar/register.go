@@ -10,9 +10,12 @@ import (
 	"github.com/polarismesh/specification/source/go/api/v1/service_manage"
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/metadata"
 	"google.golang.org/protobuf/types/known/wrapperspb"
 
 	"polestar/naming"
+	"polestar/naming/polaris"
 )
 
 // place is an instance on the command line, for the Polaris door.
@@ -160,10 +163,11 @@ func (r *registration) message(fs *pflag.FlagSet) (*service_manage.Instance, err
 }
 
 func (r *registration) run(cmd *cobra.Command, client service_manage.PolarisGRPCClient, in *service_manage.Instance) error {
+	var head metadata.MD
 	register := func() error {
 		ctx, cancel := context.WithTimeout(cmd.Context(), callTime)
 		defer cancel()
-		res, err := client.RegisterInstance(ctx, in)
+		res, err := client.RegisterInstance(ctx, in, grpc.Header(&head))
 		if err = called(res, err); err == nil {
 			in.Id = res.GetInstance().GetId()
 		}
@@ -172,8 +176,12 @@ func (r *registration) run(cmd *cobra.Command, client service_manage.PolarisGRPC
 	if err := register(); err != nil {
 		return err
 	}
-	if _, err := fmt.Fprintf(cmd.OutOrStdout(), "registered %s, %s:%d of %s/%s\n",
-		in.GetId().GetValue(), r.host, r.port, in.GetNamespace().GetValue(), in.GetService().GetValue()); err != nil {
+	at := ""
+	if revision := head.Get(polaris.RevisionHeader); len(revision) == 1 { // not every server says it
+		at = " at revision " + revision[0]
+	}
+	if _, err := fmt.Fprintf(cmd.OutOrStdout(), "registered %s, %s:%d of %s/%s%s\n",
+		in.GetId().GetValue(), r.host, r.port, in.GetNamespace().GetValue(), in.GetService().GetValue(), at); err != nil {
 		return err
 	}
 	if !r.keep {

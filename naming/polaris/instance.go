@@ -25,6 +25,7 @@ func (s *Server) RegisterInstance(ctx context.Context, in *service_manage.Instan
 	out := s.reply(ctx, "RegisterInstance", err)
 	out.Instance = echo(in)
 	if err == nil {
+		reveal(ctx, res.Revision)
 		out.Instance = &service_manage.Instance{
 			Id:        wrapperspb.String(res.Instance.ID),
 			Service:   wrapperspb.String(res.Instance.Service.Name),
@@ -42,7 +43,10 @@ func (s *Server) RegisterInstance(ctx context.Context, in *service_manage.Instan
 func (s *Server) DeregisterInstance(ctx context.Context, in *service_manage.Instance) (*service_manage.Response, error) {
 	ref, err := s.allowStored(ctx, auth.Deregister, in)
 	if err == nil {
-		_, err = s.Registry.Deregister(ctx, ref, actorOf(ctx))
+		var res naming.Result
+		if res, err = s.Registry.Deregister(ctx, ref, actorOf(ctx)); err == nil {
+			reveal(ctx, res.Revision)
+		}
 	}
 	out := s.reply(ctx, "DeregisterInstance", err)
 	out.Instance = echo(in)
