@@ -27,7 +27,9 @@ func TestRevisionsAreRevealed(t *testing.T) {
 		}
 		return ""
 	}
-	register := func(opt grpc.CallOption) (*service_manage.Response, error) { return d.RegisterInstance(t.Context(), in, opt) }
+	register := func(opt grpc.CallOption) (*service_manage.Response, error) {
+		return d.RegisterInstance(t.Context(), in, opt)
+	}
 	now := func() string { return strconv.FormatUint(uint64(d.backend.World().Revision()), 10) }
 	first := call(register)
 	if first != now() || first == "0" {
@@ -40,7 +42,9 @@ func TestRevisionsAreRevealed(t *testing.T) {
 	if got := call(register); got != "" {
 		t.Errorf("a refused registration has revision %q", got)
 	}
-	gone := call(func(opt grpc.CallOption) (*service_manage.Response, error) { return d.DeregisterInstance(t.Context(), in, opt) })
+	gone := call(func(opt grpc.CallOption) (*service_manage.Response, error) {
+		return d.DeregisterInstance(t.Context(), in, opt)
+	})
 	if gone != now() || gone == first {
 		t.Errorf("deregistered at %s, the newest revision is %s", gone, now())
 	}
