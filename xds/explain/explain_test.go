@@ -144,6 +144,54 @@ func delivered(version string, revision uint64) ads.Delivery {
 	return ads.Delivery{Form: ads.Form{Version: version, Revision: revision}, At: now.Add(-90 * time.Second)}
 }
 
+// Endpoints that a client gets one by one are at it when it has them, whatever it
+// has of the assignment that names their collections.
+func TestAtClientOneByOne(t *testing.T) {
+	w := newWorld(t)
+	w.put("a", 1)
+	view := &node.View{Namespace: "n", LEDS: 1}
+	status := func(typ resource.Type, f func(n *ads.NameStatus)) ads.NameStatus {
+		t.Helper()
+		key := resource.Key{Type: typ, Name: "n/s", Scope: view.Scope().For(typ)}
+		r, _, err := resource.Build(w.registry.World(), key.Form(w.registry.World()))
+		if err != nil {
+			t.Fatal(err)
+		}
+		n := ads.NameStatus{Type: typ, Name: "n/s", Named: true, Current: ads.Form{Version: r.Version, Revision: uint64(r.Revision)}}
+		f(&n)
+		return n
+	}
+	synced := func(n *ads.NameStatus) {
+		n.Sent = delivered(n.Current.Version, n.Current.Revision)
+		n.Acked = n.Sent
+	}
+	before := status(resource.LbEndpoint, synced)
+	ask := func(leds ads.NameStatus) string {
+		t.Helper()
+		h := client(1, "c", status(resource.Endpoints, synced), leds)
+		h.Client.Sees = view
+		w.fleet = fleet{h}
+		var out []string
+		for _, i := range w.explain(Question{Client: "c"}).Instances {
+			if i.Served == nil || i.Served.Weight != 7 {
+				t.Errorf("%s is served as %+v", i.ID, i.Served)
+			}
+			out = append(out, i.ID+" "+i.AtClient)
+		}
+		return strings.Join(out, ", ")
+	}
+	if got := ask(before); got != "a yes" {
+		t.Errorf("all is there: %s", got)
+	}
+	w.put("b", 2)
+	if got := ask(status(resource.LbEndpoint, func(n *ads.NameStatus) { n.Sent, n.Acked = before.Sent, before.Acked })); got != "a yes, b not yet" {
+		t.Errorf("b is on its way: %s", got)
+	}
+	if got := ask(status(resource.LbEndpoint, synced)); got != "a yes, b yes" {
+		t.Errorf("b is there: %s", got)
+	}
+}
+
 // Whether an instance is at the client depends on what the client accepted
 // last, and on what changed since.
 func TestAtClient(t *testing.T) {

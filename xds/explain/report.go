@@ -151,13 +151,36 @@ func (r *reporter) build() error {
 			break
 		}
 	}
-	key.Scope = r.scope.Of(key.Type, key.Name)
+	scope := r.scope
+	scope.Collected = 0 // endpoints one by one are the same ones
+	key.Scope = scope.Of(key.Type, key.Name)
 	built, problems, err := resource.Build(r.world, key.Form(r.world))
 	if err == nil {
 		r.built, r.problems = built, problems
 		r.served, err = endpointsIn(built)
 	}
+	if err == nil && built != nil {
+		err = r.oneByOne()
+	}
 	return err
+}
+
+// oneByOne looks at the endpoints of a service that the client gets one by one:
+// what it has of them says more than what it has of the assignment.
+func (r *reporter) oneByOne() error {
+	key := resource.Key{Type: resource.LbEndpoint, Name: resource.ClusterName(r.target())}
+	for _, n := range r.holding.Names {
+		if n.Type != key.Type || n.Name != key.Name || !n.Named {
+			continue
+		}
+		key.Scope = r.scope.Of(key.Type, key.Name)
+		all, _, err := resource.Build(r.world, key.Form(r.world))
+		if err != nil {
+			return err
+		}
+		r.has, r.asked, r.built = n, true, all
+	}
+	return nil
 }
 
 // target is the service whose endpoints are served: that which an alias stands
