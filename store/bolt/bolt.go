@@ -89,7 +89,8 @@ func Open(cfg Config) (*Store, error) {
 		return nil, fmt.Errorf("data directory %s cannot be created: %w", cfg.Dir, err)
 	}
 	path := filepath.Join(cfg.Dir, File)
-	if err := checkWhole(path); err != nil {
+	fresh, err := checkWhole(path)
+	if err != nil {
 		return nil, openError(path, err)
 	}
 	db, err := bolt.Open(path, 0o600, &bolt.Options{
@@ -99,6 +100,9 @@ func Open(cfg Config) (*Store, error) {
 		InitialMmapSize: 1 << 30, // address space, not memory: growing later stops writers
 	})
 	if err != nil {
+		if fresh && !errors.Is(err, berrors.ErrTimeout) {
+			_ = os.Remove(path) // half made, as on a full disk: the next start begins anew
+		}
 		return nil, openError(path, err)
 	}
 	s := &Store{db: db, bounds: cfg.Log}
@@ -106,35 +110,6 @@ func Open(cfg Config) (*Store, error) {
 		return nil, errors.Join(err, db.Close())
 	}
 	return s, nil
-}
-
-// errTruncated says that a file ends before its last page.
-var errTruncated = errors.New("the file is cut short")
-
-// checkWhole compares the length of an existing file with what its newest meta
-// page says. bbolt maps the file and would end the process with SIGBUS at the
-// first page that is missing; it reads none but the meta pages here.
-func checkWhole(path string) error {
-	info, err := os.Stat(path)
-	if errors.Is(err, fs.ErrNotExist) || err == nil && info.Size() == 0 {
-		return nil // a new store
-	}
-	if err != nil {
-		return err
-	}
-	db, err := bolt.Open(path, 0o600, &bolt.Options{Timeout: lockWait, ReadOnly: true})
-	if err != nil {
-		return err
-	}
-	err = db.View(func(tx *bolt.Tx) error {
-		// Asked anew: the length of before the lock may be that of a file which
-		// another server was still growing.
-		if info, err = os.Stat(path); err == nil && info.Size() < tx.Size() {
-			err = fmt.Errorf("%w: it has %d bytes of at least %d", errTruncated, info.Size(), tx.Size())
-		}
-		return err
-	})
-	return errors.Join(err, db.Close())
 }
 
 // openError says what is wrong with the file and names it.
@@ -145,7 +120,7 @@ func openError(path string, err error) error {
 	case errors.Is(err, fs.ErrPermission):
 		return fmt.Errorf("store file %s cannot be opened for writing: %w", path, err)
 	case errors.Is(err, berrors.ErrInvalid), errors.Is(err, berrors.ErrVersionMismatch),
-		errors.Is(err, berrors.ErrChecksum), errors.Is(err, errTruncated):
+		errors.Is(err, berrors.ErrChecksum), errors.Is(err, errTruncated), errors.Is(err, errEmpty), errors.Is(err, errPages):
 		return fmt.Errorf("store file %s is damaged or no Polestar store: %w", path, err)
 	default:
 		return fmt.Errorf("store file %s cannot be opened: %w", path, err)

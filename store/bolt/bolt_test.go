@@ -1,6 +1,7 @@
 package bolt
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -53,6 +54,9 @@ func TestOpenSaysWhatIsWrong(t *testing.T) {
 		}, "damaged or no Polestar store"},
 		"its end is missing":    {func(t *testing.T, dir string) string { return cut(t, dir, 64<<10) }, "cut short"},
 		"only its head is left": {func(t *testing.T, dir string) string { return cut(t, dir, 100) }, "damaged or no Polestar store"},
+		"it was emptied":        {func(t *testing.T, dir string) string { return cut(t, dir, 0) }, "the file is empty"},
+		"its middle is zero":    {func(t *testing.T, dir string) string { return overwrite(t, dir, 0) }, "damaged or no Polestar store"},
+		"its middle is junk":    {func(t *testing.T, dir string) string { return overwrite(t, dir, 0xa5) }, "damaged or no Polestar store"},
 		"a newer program wrote it": {func(t *testing.T, dir string) string {
 			s := open(t, dir, store.DefaultLogBounds()).(*Store)
 			err := s.db.Update(func(tx *bolt.Tx) error { return tx.Bucket(bucketMeta).Put(metaFormat, bytes8(Format+1)) })
@@ -80,6 +84,37 @@ func TestOpenSaysWhatIsWrong(t *testing.T) {
 // cut fills a store in dir and cuts its file to so many bytes.
 func cut(t *testing.T, dir string, bytes int64) string {
 	t.Helper()
+	fill(t, dir)
+	if err := os.Truncate(filepath.Join(dir, File), bytes); err != nil {
+		t.Fatal(err)
+	}
+	return dir
+}
+
+// overwrite fills a store in dir and makes all of its file but the two meta
+// pages the same byte.
+func overwrite(t *testing.T, dir string, with byte) string {
+	t.Helper()
+	fill(t, dir)
+	path := filepath.Join(dir, File)
+	f, err := os.OpenFile(path, os.O_WRONLY, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = f.Close() }()
+	info, err := f.Stat()
+	if err != nil {
+		t.Fatal(err)
+	}
+	from := int64(2 * os.Getpagesize())
+	if _, err := f.WriteAt(bytes.Repeat([]byte{with}, int(info.Size()-from)), from); err != nil {
+		t.Fatal(err)
+	}
+	return dir
+}
+
+func fill(t *testing.T, dir string) {
+	t.Helper()
 	s := open(t, dir, store.DefaultLogBounds())
 	writes := make([]naming.Write, 500)
 	for n := range writes {
@@ -91,10 +126,6 @@ func cut(t *testing.T, dir string, bytes int64) string {
 	if err := s.Close(); err != nil {
 		t.Fatal(err)
 	}
-	if err := os.Truncate(filepath.Join(dir, File), bytes); err != nil {
-		t.Fatal(err)
-	}
-	return dir
 }
 
 // Who gave up while another writer held the file gets nothing done.
