@@ -55,7 +55,7 @@ func (e *serverError) Unwrap() error { return e.err }
 type adminClient struct{ server, output string }
 
 func (a *adminClient) flags(fs *pflag.FlagSet) {
-	fs.StringVar(&a.server, "server", "127.0.0.1:8090", "HTTP address of the server")
+	doorFlag(fs, &a.server, "server", "127.0.0.1:8090", "HTTP address of the server")
 	fs.StringVarP(&a.output, "output", "o", "table", "table, json or yaml")
 }
 

@@ -78,6 +78,9 @@ func (b *registerBench) run(cmd *cobra.Command) error {
 	for n, cc := range conns {
 		clients[n] = service_manage.NewPolarisGRPCClient(cc)
 	}
+	if err := b.probe(cmd.Context(), clients); err != nil {
+		return err
+	}
 	var runs []registerRun
 	var rows [][]any
 	for _, callers := range b.callers {
@@ -101,6 +104,18 @@ func (b *registerBench) run(cmd *cobra.Command) error {
 		})
 	}
 	return report(cmd.OutOrStdout(), b.output, runs, "callers\tper second\tp50 ms\tp99 ms\tmax ms\terrors\tlast error", rows)
+}
+
+// probe makes one registration: callers of a server that is not there would
+// only measure how fast a connection is refused.
+func (b *registerBench) probe(ctx context.Context, clients []service_manage.PolarisGRPCClient) error {
+	call, cancel := context.WithTimeout(ctx, callTime)
+	defer cancel()
+	if err := called(clients[0].RegisterInstance(call, b.instance("register-0", 0))); err != nil {
+		return err
+	}
+	_, err := clients[0].DeregisterInstance(call, b.instance("register-0", 0))
+	return err
 }
 
 // figure is the median of one figure over the runs.

@@ -48,7 +48,7 @@ of its node or the number of its stream, show each resource.`,
 			}, all)
 		},
 	}
-	cmd.Flags().StringVar(&server, "server", "127.0.0.1:8090", "HTTP address of the server")
+	doorFlag(cmd.Flags(), &server, "server", "127.0.0.1:8090", "HTTP address of the server")
 	cmd.Flags().StringVarP(&output, "output", "o", "table", "table, json or yaml")
 	cmd.AddCommand(clientsDiffCommand())
 	return cmd
@@ -171,7 +171,7 @@ does not exist is listed as missing; nobody lacks it.`,
 			return showDiff(cmd.OutOrStdout(), output, raw)
 		},
 	}
-	cmd.Flags().StringVar(&server, "server", "127.0.0.1:8090", "HTTP address of the server")
+	doorFlag(cmd.Flags(), &server, "server", "127.0.0.1:8090", "HTTP address of the server")
 	cmd.Flags().StringVarP(&output, "output", "o", "table", "table, json or yaml")
 	return cmd
 }

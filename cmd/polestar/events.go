@@ -125,10 +125,7 @@ func (e *eventsReader) stream(cmd *cobra.Command, q url.Values) error {
 	defer transport.CloseIdleConnections()
 	res, err := (&http.Client{Transport: transport}).Do(req)
 	if err != nil {
-		if u, ok := errors.AsType[*url.Error](err); ok {
-			err = u.Err
-		}
-		return &serverError{0, fmt.Errorf("no answer from the server at %s: %w", e.server, err)}
+		return unanswered(e.server, err)
 	}
 	defer func() { _ = res.Body.Close() }()
 	if res.StatusCode != http.StatusOK {

@@ -51,7 +51,7 @@ stream, an instance by its id or as host:port.`,
 			return showAnswer(cmd.OutOrStdout(), a)
 		},
 	}
-	cmd.Flags().StringVar(&server, "server", "127.0.0.1:8090", "HTTP address of the server")
+	doorFlag(cmd.Flags(), &server, "server", "127.0.0.1:8090", "HTTP address of the server")
 	cmd.Flags().StringVarP(&output, "output", "o", "table", "table, json or yaml")
 	cmd.Flags().StringVar(&client, "client", "", "id of the client's node, or number of its stream")
 	cmd.Flags().StringVar(&namespace, "namespace", "", "namespace of the service, when its name has slashes")

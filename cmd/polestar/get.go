@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -98,12 +99,13 @@ func rowsOf[T any](row func(T) []any) func(json.RawMessage) ([][]any, error) {
 }
 
 // oneKind takes the name of one kind; a misspelt one is told the nearest.
-func oneKind(cmd *cobra.Command, args []string) error {
-	if err := cobra.ExactArgs(1)(cmd, args); err != nil {
-		return err
+func oneKind(_ *cobra.Command, args []string) error {
+	all := slices.Sorted(maps.Keys(kinds))
+	if len(args) != 1 {
+		return fmt.Errorf("name one of %s", strings.Join(all, ", "))
 	}
 	if _, known := kinds[args[0]]; !known {
-		return fmt.Errorf("unknown kind %q%s", args[0], suggest(args[0], slices.Sorted(maps.Keys(kinds))))
+		return fmt.Errorf("unknown kind %q%s", args[0], cmp.Or(suggest(args[0], all), "; known are "+strings.Join(all, ", ")))
 	}
 	return nil
 }
@@ -132,7 +134,7 @@ func getCommand() *cobra.Command {
 			return show(cmd.OutOrStdout(), output, kinds[args[0]], items)
 		},
 	}
-	cmd.Flags().StringVar(&server, "server", "127.0.0.1:8090", "HTTP address of the server")
+	doorFlag(cmd.Flags(), &server, "server", "127.0.0.1:8090", "HTTP address of the server")
 	cmd.Flags().StringVarP(&output, "output", "o", "table", "table, json or yaml")
 	cmd.Flags().StringVar(&namespace, "namespace", "", "only this namespace")
 	cmd.Flags().StringVar(&service, "service", "", "only this service")
@@ -195,10 +197,7 @@ func reason(body []byte) string {
 func readAnswer(client *http.Client, req *http.Request) ([]byte, error) {
 	res, err := client.Do(req)
 	if err != nil {
-		if u, ok := errors.AsType[*url.Error](err); ok {
-			err = u.Err // without the URL, whose host is named already
-		}
-		return nil, &serverError{0, fmt.Errorf("no answer from the server at %s: %w", req.URL.Host, err)}
+		return nil, unanswered(req.URL.Host, err)
 	}
 	defer func() { _ = res.Body.Close() }()
 	body, err := io.ReadAll(io.LimitReader(res.Body, maxAnswer+1))
@@ -211,6 +210,17 @@ func readAnswer(client *http.Client, req *http.Request) ([]byte, error) {
 		return nil, &serverError{res.StatusCode, fmt.Errorf("the server at %s answered %s: %s", req.URL.Host, res.Status, reason(body))}
 	}
 	return body, nil
+}
+
+// unanswered says why a request to a server failed.
+func unanswered(host string, err error) error {
+	if u, ok := errors.AsType[*url.Error](err); ok {
+		err = u.Err // without the URL, whose host is named already
+	}
+	if strings.Contains(err.Error(), "malformed HTTP") { // it has no type; the text holds the bytes
+		return &serverError{0, fmt.Errorf("what listens on %s does not speak HTTP/1: give the server's http-addr", host)}
+	}
+	return &serverError{0, fmt.Errorf("no answer from the server at %s: %w", host, err)}
 }
 
 func fetchPage(client *http.Client, req *http.Request, kind string) (items []json.RawMessage, total int, err error) {

@@ -25,7 +25,7 @@ type place struct {
 }
 
 func (p *place) flags(fs *pflag.FlagSet) {
-	fs.StringVar(&p.polaris, "polaris-addr", "127.0.0.1:8091", "the Polaris gRPC door of the server")
+	doorFlag(fs, &p.polaris, "polaris-addr", "127.0.0.1:8091", "the Polaris gRPC door of the server")
 	fs.StringVar(&p.service, "service", "", "service of the instance: namespace/service")
 	fs.StringVar(&p.namespace, "namespace", "", "namespace of the service, when its name has slashes")
 	fs.StringVar(&p.host, "host", "", "IP address or DNS name")

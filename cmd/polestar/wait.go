@@ -61,7 +61,7 @@ instances show it; without one it is the newest now.`,
 			return showReceipt(cmd.OutOrStdout(), output, body, of)
 		},
 	}
-	cmd.Flags().StringVar(&server, "server", "127.0.0.1:8090", "HTTP address of the server")
+	doorFlag(cmd.Flags(), &server, "server", "127.0.0.1:8090", "HTTP address of the server")
 	cmd.Flags().StringVarP(&output, "output", "o", "table", "table, json or yaml")
 	cmd.Flags().Uint64Var(&revision, "revision", 0, "revision to wait for; 0: the newest now")
 	cmd.Flags().StringVar(&namespace, "namespace", "", "namespace of the service, when its name has slashes")
