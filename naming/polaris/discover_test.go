@@ -324,3 +324,14 @@ func TestDiscoverShowsWhatWasAcknowledged(t *testing.T) {
 func byID(a, b *service_manage.Instance) int {
 	return strings.Compare(a.GetId().GetValue(), b.GetId().GetValue())
 }
+
+// A name that no service can have is not repeated in the text as well: the
+// answer would be larger than SDKs take.
+func TestDiscoverDoesNotRepeatHugeNames(t *testing.T) {
+	d := open(t).discover(t)
+	huge := strings.Repeat("n", 1<<20)
+	res := d.ask(t, &service_manage.DiscoverRequest{Type: typeInstance, Service: &service_manage.Service{Namespace: str(huge), Name: str(huge)}})
+	if res.GetCode().GetValue() != 400202 || len(res.GetInfo().GetValue()) > 200 {
+		t.Errorf("code %d and %d bytes of text, want 400202 and a line", res.GetCode().GetValue(), len(res.GetInfo().GetValue()))
+	}
+}

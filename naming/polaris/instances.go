@@ -31,6 +31,9 @@ func (s *Server) instancesOf(ctx context.Context, key naming.ServiceKey, healthy
 	if key.Name == "" {
 		return nil, naming.Errorf(naming.Invalid, naming.FieldService, "service: must not be empty")
 	}
+	if len(key.Name) > naming.MaxService || len(key.Namespace) > naming.MaxNamespace { // not repeated in the text
+		return nil, naming.Errorf(naming.NotFound, "", "a service with so long a name does not exist")
+	}
 	w := s.World.World()
 	out := &instances{asked: key, healthy: healthy}
 	if out.first = naming.Resolve(w, key); out.first == nil {
