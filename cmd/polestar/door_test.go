@@ -47,6 +47,7 @@ func TestGRPCDoorIsNoHTTPDoor(t *testing.T) {
 	go func() {
 		defer close(done)
 		for c, err := l.Accept(); err == nil; c, err = l.Accept() {
+			_, _ = c.Read(make([]byte, 4096)) // unread, it would reset the connection
 			_, _ = c.Write([]byte("\x00\x00\x18\x04\x00\x00\x00\x00\x00\x00\x05\x00\x00@\x00\n"))
 			_ = c.Close()
 		}

@@ -217,7 +217,9 @@ func unanswered(host string, err error) error {
 	if u, ok := errors.AsType[*url.Error](err); ok {
 		err = u.Err // without the URL, whose host is named already
 	}
-	if strings.Contains(err.Error(), "malformed HTTP") { // it has no type; the text holds the bytes
+	// Neither has a type: bytes that are no answer (the text holds them), and
+	// bytes that came before there was a request.
+	if text := err.Error(); strings.Contains(text, "malformed HTTP") || strings.Contains(text, "readLoopPeekFailLocked") {
 		return &serverError{0, fmt.Errorf("what listens on %s does not speak HTTP/1: give the server's http-addr", host)}
 	}
 	return &serverError{0, fmt.Errorf("no answer from the server at %s: %w", host, err)}
