@@ -2,7 +2,6 @@ package cluster
 
 import (
 	"hash/fnv"
-	"maps"
 	"slices"
 	"time"
 
@@ -142,5 +141,5 @@ func addresses(self string, members []naming.Member) map[string]string {
 			out[m.ID] = m.Address
 		}
 	}
-	return maps.Clone(out)
+	return out
 }

@@ -24,9 +24,7 @@ const (
 	errReadOnlyTx  = 1792 // ER_CANT_EXECUTE_IN_READ_ONLY_TRANSACTION
 	errReadOnlyAll = 1836 // ER_READ_ONLY_MODE
 	errNotPrepared = 1047 // ER_UNKNOWN_COM_ERROR: a Galera node without quorum
-	errDuplicate   = 1062 // ER_DUP_ENTRY
 	errShutdown    = 1053 // ER_SERVER_SHUTDOWN
-	errKilled      = 1317 // ER_QUERY_INTERRUPTED
 )
 
 // number is MySQL's number of an error, 0 when it has none.
