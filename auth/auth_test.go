@@ -4,15 +4,25 @@ import (
 	"testing"
 
 	"polestar/auth"
+	"polestar/naming"
 )
 
 func TestOpenAllowsEverything(t *testing.T) {
-	var a auth.Authorizer = auth.Open{}
-	for _, action := range []auth.Action{auth.Register, auth.Deregister, auth.Heartbeat, auth.Discover, auth.Report, auth.Contract, auth.Subscribe} {
-		for _, r := range []auth.Resource{{}, {Namespace: "n", Service: "s"}} {
-			if err := a.Allow(t.Context(), auth.Principal{}, action, r); err != nil {
-				t.Errorf("%s of %v: %v", action, r, err)
+	var gate auth.Gate = auth.Open{}
+	for _, api := range []auth.API{auth.ClientAPI, auth.ConsoleAPI} {
+		p, err := gate.Authenticate(t.Context(), api, auth.Credentials{Token: "junk"})
+		if err != nil || !p.Anonymous() {
+			t.Fatalf("authenticated as %+v, %v", p, err)
+		}
+		for _, action := range auth.Actions() {
+			for _, r := range []auth.Resource{{}, {Namespace: "n", Service: "s"}} {
+				if err := gate.Allow(t.Context(), api, p, action, r); err != nil {
+					t.Errorf("%s of %v: %v", action, r, err)
+				}
 			}
+		}
+		if s := gate.Scope(api, p); s.Key != "" || !s.Sees(&naming.Namespace{}, &naming.Service{}) {
+			t.Errorf("scope %+v hides something", s)
 		}
 	}
 }

@@ -1,6 +1,7 @@
-// Package auth answers one question: may this principal do that?
+// Package auth answers two questions: who is calling, and may that principal
+// do that?
 //
-// Doors find out who is calling and ask [Authorizer.Allow] in each handler,
-// visibly. The package knows nothing of transports, codes or storage.
-// Authorizers may be called from any goroutine.
+// Doors take the credentials out of a request, ask [Gate.Authenticate] who it
+// is, and ask [Gate.Allow] in each handler, visibly. The package knows nothing
+// of transports, codes or storage. A [Gate] may be used from any goroutine.
 package auth

@@ -17,7 +17,8 @@ const module = "polestar/"
 
 // may names, for each room, the rooms of ours that it may import.
 var may = map[string]string{
-	"naming": "", "auth": "", "batch": "", "proto/storepb": "", "proto/peerpb": "", "proto/adminpb": "",
+	"naming": "", "batch": "", "proto/storepb": "", "proto/peerpb": "", "proto/adminpb": "",
+	"auth":                "naming",
 	"naming/registry":     "naming",
 	"naming/health":       "naming",
 	"naming/cleanup":      "naming",

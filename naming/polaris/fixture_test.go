@@ -83,6 +83,7 @@ func (*backend) Locate(ip string) naming.Location {
 
 // guard is an Authorizer that notes what it was asked, and may refuse.
 type guard struct {
+	auth.Open
 	mu    sync.Mutex
 	asked []question
 	deny  error
@@ -94,7 +95,7 @@ type question struct {
 	Resource auth.Resource
 }
 
-func (g *guard) Allow(_ context.Context, _ auth.Principal, a auth.Action, r auth.Resource) error {
+func (g *guard) Allow(_ context.Context, _ auth.API, _ auth.Principal, a auth.Action, r auth.Resource) error {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	g.asked = append(g.asked, question{a, r})

@@ -33,7 +33,7 @@ type Registry interface {
 type Deps struct {
 	Registry Registry
 	World    naming.Snapshots
-	Auth     auth.Authorizer
+	Auth     auth.Gate
 	Log      *zap.Logger
 	// Ready is false while this node must not answer from its registry.
 	Ready func() bool
@@ -112,7 +112,7 @@ func (s *Server) ready() error {
 
 // allow asks auth and turns a refusal into an error of naming.
 func (s *Server) allow(ctx context.Context, a auth.Action, namespace, service string) error {
-	err := s.Auth.Allow(ctx, auth.Principal{}, a, auth.Resource{Namespace: namespace, Service: service})
+	err := s.Auth.Allow(ctx, auth.ClientAPI, auth.Principal{}, a, auth.Resource{Namespace: namespace, Service: service})
 	if err != nil {
 		return naming.Errorf(naming.Denied, "", "%s", err)
 	}
