@@ -2,7 +2,7 @@
 GO ?= go
 LINT = $(GO) tool -modfile=tools/go.mod golangci-lint
 
-.PHONY: build run test install check lint unit e2e demo bench fuzz proto crash
+.PHONY: build run test install check lint unit e2e demo bench fuzz proto crash sbom vuln
 
 build: ## bin/polestar
 	CGO_ENABLED=0 $(GO) build -o bin/polestar ./cmd/polestar
@@ -10,7 +10,7 @@ build: ## bin/polestar
 run: build ## the server on the embedded store in ./data
 	bin/polestar server --log-format console
 
-test: install lint unit e2e ## everything; installs what it needs
+test: install lint sbom unit e2e ## everything; installs what it needs
 
 install: ## compiler for the race detector, JDK, Maven, Node, Envoy, gRPC clients
 	e2e/install.sh
@@ -42,6 +42,14 @@ fuzz: ## each fuzz target for FUZZTIME
 		for f in $$($(GO) test -list '^Fuzz' $$p | grep '^Fuzz'); do \
 			echo "$$p $$f"; $(GO) test -run '^$$' -fuzz "^$$f$$" -fuzztime $(FUZZTIME) $$p || exit 1; \
 		done; done
+
+sbom: build ## bin/polestar.cdx.json: what is in the binary (CycloneDX), checked against go.sum
+	$(GO) mod verify
+	$(GO) tool -modfile=tools/go.mod cyclonedx-gomod bin -json -std -noserial -output bin/polestar.cdx.json bin/polestar
+	@grep -q google.golang.org/grpc bin/polestar.cdx.json
+
+vuln: ## known vulnerabilities in what is called; asks the Go vulnerability database
+	$(GO) tool -modfile=tools/go.mod govulncheck ./...
 
 proto: ## regenerate proto/
 	cd proto && $(GO) tool -modfile=../tools/go.mod buf lint && $(GO) tool -modfile=../tools/go.mod buf generate
