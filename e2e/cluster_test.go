@@ -234,6 +234,15 @@ func TestClusterWithoutDatabase(t *testing.T) {
 	}); err != nil {
 		t.Error(err)
 	}
+	// An application that starts now reads all the same.
+	bin, err := harness.Binary("drivers/polarisgo", ".")
+	if err != nil {
+		t.Fatal(err)
+	}
+	sdk := &sdk{Child: harness.StartChild(t, []string{"HOME=" + t.TempDir()}, bin, s.Polaris)}
+	if one := sdk.instances(t, "one cart"); len(one) != 1 || one[0].Host != "10.0.0.1" {
+		t.Errorf("polaris-go shows %+v", one)
+	}
 	if err := db.Thaw(); err != nil {
 		t.Fatal(err)
 	}

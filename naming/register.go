@@ -3,6 +3,7 @@ package naming
 import (
 	"context"
 	"strings"
+	"time"
 )
 
 // Writer takes a write and answers when it is durable and visible on this
@@ -44,6 +45,9 @@ type Deps struct {
 	Clients Beats
 	// Fresh makes what other servers committed visible; nil on a server alone.
 	Fresh func(ctx context.Context)
+	// Unrecorded is told why a client's report was answered without a record;
+	// nil: nobody is.
+	Unrecorded func(err error)
 }
 
 // Registrar holds the use cases behind the doors.
@@ -231,8 +235,16 @@ func (r *Registrar) known(id string) *Instance {
 	return r.World.World().Instance(id)
 }
 
+// reportWait bounds how long a client's report waits for its record: SDKs give
+// a call a second.
+const reportWait = 300 * time.Millisecond
+
 // ReportClient records an SDK process, renews its lease, and returns it with its
 // location. A client without an id is not stored.
+//
+// While the store is away or slow the client is answered all the same, without
+// a revision: its record is soft state that the next report brings, and SDKs
+// ask for no instance before a report went well.
 func (r *Registrar) ReportClient(ctx context.Context, c Client, actor Actor) (Client, error) {
 	for _, f := range []struct {
 		field, value string
@@ -267,11 +279,29 @@ func (r *Registrar) ReportClient(ctx context.Context, c Client, actor Actor) (Cl
 	if known := r.World.World().Client(c.ID); known != nil && known.same(&c) {
 		return *known, nil
 	}
-	res, err := r.do(ctx, &PutClient{Client: c, Actor: actor})
-	if err != nil {
+	short, cancel := context.WithTimeout(ctx, reportWait)
+	defer cancel()
+	res, err := r.do(short, &PutClient{Client: c, Actor: actor})
+	switch {
+	case err == nil:
+		return *res.Client, nil
+	case ctx.Err() != nil || !passing(err):
 		return Client{}, err
+	case r.Unrecorded != nil:
+		r.Unrecorded(err)
 	}
-	return *res.Client, nil
+	return c, nil
+}
+
+// passing reports whether a write failed for a state of the server or its store
+// that passes, and not for what it says.
+func passing(err error) bool {
+	switch KindOf(err) {
+	case StoreFailed, NotDone, OutcomeUnknown, Overloaded:
+		return true
+	default:
+		return false
+	}
 }
 
 func checkStats(stats []ClientStat) error {

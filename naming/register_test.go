@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -221,8 +223,7 @@ func TestErrorsOfTheWriterReachTheCaller(t *testing.T) {
 	_, e1 := r.Register(t.Context(), registration())
 	_, e2 := r.Deregister(t.Context(), naming.Ref{ID: new("x")}, client)
 	_, e3 := r.Modify(t.Context(), naming.Modify{ID: "x"})
-	_, e4 := r.ReportClient(t.Context(), naming.Client{ID: "c"}, client)
-	for n, err := range []error{e1, e2, e3, e4} {
+	for n, err := range []error{e1, e2, e3} {
 		if !errors.Is(err, full) {
 			t.Errorf("call %d: %v", n, err)
 		}
@@ -231,6 +232,65 @@ func TestErrorsOfTheWriterReachTheCaller(t *testing.T) {
 	r = naming.NewRegistrar(naming.Config{AutoCreate: false}, naming.Deps{Writer: s, World: s, Beats: b})
 	if _, err := r.Register(t.Context(), registration()); naming.KindOf(err) != naming.NotFound {
 		t.Errorf("error %v, want NotFound", err)
+	}
+}
+
+// hanging is a Writer that answers when its caller has given up.
+type hanging struct{}
+
+func (hanging) Do(ctx context.Context, _ naming.Write) (naming.Result, error) {
+	<-ctx.Done()
+	return naming.Result{}, naming.Errorf(naming.OutcomeUnknown, "", "%s", ctx.Err())
+}
+
+// polaris-go sends no Discover before a report went well: a store that is away
+// must not keep a new process from what this server knows.
+func TestAReportIsAnsweredWhileTheStoreIsAway(t *testing.T) {
+	here := naming.Location{Zone: "here"}
+	fails := func(kind naming.ErrorKind) naming.Writer { return failing{naming.Errorf(kind, "", "no")} }
+	for name, c := range map[string]struct {
+		writer naming.Writer
+		want   naming.ErrorKind // of the error; none when it is answered
+		answer bool
+	}{
+		"refused":        {fails(naming.StoreFailed), 0, true},
+		"queued in vain": {fails(naming.NotDone), 0, true},
+		"in doubt":       {fails(naming.OutcomeUnknown), 0, true},
+		"queue full":     {fails(naming.Overloaded), 0, true},
+		"hanging":        {hanging{}, 0, true},
+		"stopping":       {fails(naming.NotReady), naming.NotReady, false},
+		"invalid":        {fails(naming.Invalid), naming.Invalid, false},
+		"a bug":          {fails(naming.Internal), naming.Internal, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				var told []error
+				r := naming.NewRegistrar(naming.Config{}, naming.Deps{
+					Writer: c.writer, World: newShelf(), Beats: beats{}, Locator: places{"10.0.0.1": here},
+					Unrecorded: func(err error) { told = append(told, err) },
+				})
+				began := time.Now()
+				got, err := r.ReportClient(t.Context(), naming.Client{ID: "c", Host: "10.0.0.1"}, client)
+				if took := time.Since(began); took > 500*time.Millisecond {
+					t.Errorf("answered after %s", took)
+				}
+				if !c.answer {
+					if naming.KindOf(err) != c.want || err == nil || len(told) != 0 {
+						t.Errorf("%v, told %v", err, told)
+					}
+					return
+				}
+				if err != nil || got.Location != here || got.Revision != 0 || len(told) != 1 {
+					t.Errorf("%+v, %v, told %v", got, err, told)
+				}
+			})
+		})
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	r := naming.NewRegistrar(naming.Config{}, naming.Deps{Writer: hanging{}, World: newShelf(), Beats: beats{}})
+	if _, err := r.ReportClient(ctx, naming.Client{ID: "c"}, client); err == nil {
+		t.Error("a caller that gave up is answered")
 	}
 }
 

@@ -110,6 +110,9 @@ func newApp(cfg Config, log *zap.Logger) (*app, error) {
 // buildDoors makes the three doors.
 func (a *app) buildDoors() (err error) {
 	deps := naming.Deps{Writer: writer{a.batch}, World: a.registry, Beats: a.beats(), Clients: clientBeats{a.beats()}, Fresh: a.fresh}
+	if deps.Unrecorded, err = a.unrecorded(); err != nil {
+		return err
+	}
 	if a.cfg.CmdbFile != "" {
 		if a.cmdb, err = cmdb.New(a.cfg.CmdbFile, a.metrics, a.log.Named("cmdb")); err != nil {
 			return err

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+	"go.uber.org/zap"
 
 	"polestar/naming"
 	"polestar/naming/health"
@@ -54,6 +55,18 @@ func (a *app) buildLeases() (err error) {
 	a.reports, err = health.New(a.cfg.clientLeases(), health.Deps{Flip: a.flipClient, Metrics: of("clients"), Log: a.log.Named("client leases")})
 	a.guard = massGuard{instances: a.leases, clients: a.reports, log: a.log.Named("guard")}
 	return err
+}
+
+// unrecorded counts the reports of clients that were answered while the store
+// was away.
+func (a *app) unrecorded() (func(error), error) {
+	n := prometheus.NewCounter(prometheus.CounterOpts{
+		Name: "polestar_client_reports_unrecorded_total", Help: "Reports of clients that were answered without a record: the store was away or slow.",
+	})
+	return func(err error) {
+		n.Inc()
+		a.log.Debug("a client's report was not recorded", zap.Error(err))
+	}, a.metrics.Register(n)
 }
 
 // flipClient removes the record of a client that reports no more.
