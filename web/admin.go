@@ -36,7 +36,7 @@ var outcomes = map[naming.Outcome]string{
 
 // actor tells who asks.
 func actor(r *http.Request) naming.Actor {
-	a := naming.Actor{Agent: plain(r.UserAgent())}
+	a := naming.Actor{Principal: callerOf(r).principal.Name, Agent: plain(r.UserAgent())}
 	if host, _, err := net.SplitHostPort(r.RemoteAddr); err == nil {
 		a.Address = host
 	}

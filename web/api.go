@@ -5,6 +5,7 @@ import (
 	"net/http"
 	"slices"
 
+	"polestar/auth"
 	"polestar/naming"
 )
 
@@ -59,7 +60,10 @@ func list[T any](s *Server, w http.ResponseWriter, r *http.Request, name string,
 		wrong.write(w)
 		return
 	}
-	world := s.deps.World()
+	if !s.known(w, r) {
+		return
+	}
+	world := s.world(r)
 	total, items := 0, []T{}
 	for item := range all(world, q) {
 		if total >= q.offset && len(items) < q.limit {
@@ -157,9 +161,15 @@ func (s *Server) overrides(w http.ResponseWriter, r *http.Request) {
 }
 
 func (s *Server) problems(w http.ResponseWriter, r *http.Request) {
+	if !s.may(w, r, auth.Inspect, naming.ServiceKey{}) {
+		return
+	}
 	list(s, w, r, "problems", nil, func(naming.World, query) iter.Seq[Problem] { return slices.Values(s.deps.Problems()) })
 }
 
 func (s *Server) clients(w http.ResponseWriter, r *http.Request) {
+	if !s.may(w, r, auth.Inspect, naming.ServiceKey{}) {
+		return
+	}
 	list(s, w, r, "clients", nil, func(naming.World, query) iter.Seq[Client] { return slices.Values(s.deps.Clients()) })
 }

@@ -90,6 +90,16 @@ func (c *Change) size() int {
 type about struct {
 	kind, namespace, service, instance, actor string
 	cause                                     naming.Cause
+	sees                                      func(naming.ServiceKey) bool // what the reader may read; nil: everything
+}
+
+// subject is what all that is chosen belongs to: a service, a namespace with
+// what of it the reader may read, or the server as a whole.
+func (a *about) subject() naming.ServiceKey {
+	if a.namespace == "" {
+		return naming.ServiceKey{}
+	}
+	return naming.ServiceKey{Namespace: a.namespace, Name: a.service}
 }
 
 // aboutFilters are the parameters of [about].
@@ -128,6 +138,9 @@ func (a *about) matches(c *naming.Change) bool {
 		return false
 	}
 	s := naming.SubjectOf(c.Object())
+	if a.sees != nil && s.Service.Namespace != "" && !a.sees(s.Service) {
+		return false
+	}
 	return (a.kind == "" || a.kind == s.Kind) && (a.namespace == "" || a.namespace == s.Service.Namespace) &&
 		(a.service == "" || a.service == s.Service.Name) && (a.instance == "" || a.instance == s.ID)
 }

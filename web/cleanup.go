@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"time"
 
+	"polestar/auth"
 	"polestar/naming"
 )
 
@@ -58,6 +59,9 @@ type Cleanup interface {
 }
 
 func (s *Server) cleanups(w http.ResponseWriter, r *http.Request) {
+	if !s.may(w, r, auth.Inspect, naming.ServiceKey{}) {
+		return
+	}
 	if _, wrong := parse(r); wrong != nil {
 		wrong.write(w)
 		return
@@ -79,6 +83,9 @@ func (s *Server) runCleanup(w http.ResponseWriter, r *http.Request) {
 	}
 	if wrong != nil {
 		wrong.write(w)
+		return
+	}
+	if !s.may(w, r, auth.Maintain, naming.ServiceKey{}) {
 		return
 	}
 	report, err := s.deps.Cleanup.Run(r.Context(), job, age, dry, actor(r))

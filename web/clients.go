@@ -9,6 +9,7 @@ import (
 
 	"github.com/go-chi/chi/v5"
 
+	"polestar/auth"
 	"polestar/naming"
 	"polestar/xds/explain"
 )
@@ -29,6 +30,9 @@ func noStream(id uint64) *refusal {
 
 // client answers one xDS stream by its number.
 func (s *Server) client(w http.ResponseWriter, r *http.Request) {
+	if !s.may(w, r, auth.Inspect, naming.ServiceKey{}) {
+		return
+	}
 	id, wrong := streamOf(r)
 	if wrong != nil {
 		wrong.write(w)
@@ -45,6 +49,9 @@ func (s *Server) client(w http.ResponseWriter, r *http.Request) {
 
 // clientResources lists what one xDS stream has of every resource.
 func (s *Server) clientResources(w http.ResponseWriter, r *http.Request) {
+	if !s.may(w, r, auth.Inspect, naming.ServiceKey{}) {
+		return
+	}
 	id, wrong := streamOf(r)
 	if wrong != nil {
 		wrong.write(w)
@@ -68,6 +75,9 @@ func (s *Server) clientResources(w http.ResponseWriter, r *http.Request) {
 
 // diff lists what clients lack.
 func (s *Server) diff(w http.ResponseWriter, r *http.Request) {
+	if !s.may(w, r, auth.Inspect, naming.ServiceKey{}) {
+		return
+	}
 	q, wrong := parse(r, paging("client")...)
 	if wrong != nil {
 		wrong.write(w)
@@ -92,6 +102,9 @@ func (s *Server) explain(w http.ResponseWriter, r *http.Request) {
 	}
 	if len(values["client"]) > 1 {
 		bad("client", "client: given more than once").write(w)
+		return
+	}
+	if !s.may(w, r, auth.Inspect, serviceOf(values)) {
 		return
 	}
 	got, err := s.deps.Explain.Explain(r.Context(), explain.Question{

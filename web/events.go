@@ -13,6 +13,7 @@ import (
 
 	"go.uber.org/zap"
 
+	"polestar/auth"
 	"polestar/naming"
 )
 
@@ -50,6 +51,10 @@ func (s *Server) events(w http.ResponseWriter, r *http.Request) {
 		wrong.write(w)
 		return
 	}
+	if !s.may(w, r, auth.History, st.subject()) {
+		return
+	}
+	st.sees = s.sees(r)
 	select {
 	case s.streams <- struct{}{}:
 		defer func() { <-s.streams }()
@@ -58,7 +63,9 @@ func (s *Server) events(w http.ResponseWriter, r *http.Request) {
 		problem(w, http.StatusServiceUnavailable, "", fmt.Sprintf("%d streams of events are open; more are not served", maxEventStreams))
 		return
 	}
-	ctx, cancel := s.untilStop(r.Context())
+	allowed, end := s.whileAllowed(r.Context(), credentials(r), auth.History, st.subject())
+	defer end()
+	ctx, cancel := s.untilStop(allowed)
 	defer cancel()
 	if err := st.catchUp(ctx); err != nil {
 		s.failed(w, err, nil)

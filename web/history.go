@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"time"
 
+	"polestar/auth"
 	"polestar/naming"
 )
 
@@ -63,6 +64,10 @@ func (s *Server) history(w http.ResponseWriter, r *http.Request) {
 		wrong.write(w)
 		return
 	}
+	if !s.may(w, r, auth.History, find.subject()) {
+		return
+	}
+	find.sees = s.sees(r)
 	got, err := find.run(r.Context(), s.deps.ChangeLog)
 	var oldest naming.Revision
 	if err == nil {

@@ -5,6 +5,7 @@ import (
 	"net/http"
 	"slices"
 
+	"polestar/auth"
 	"polestar/naming"
 )
 
@@ -14,7 +15,10 @@ func (s *Server) instance(w http.ResponseWriter, r *http.Request) {
 		wrong.write(w)
 		return
 	}
-	i := s.deps.World().Instance(id)
+	if !s.known(w, r) {
+		return
+	}
+	i := s.world(r).Instance(id)
 	if i == nil {
 		problem(w, http.StatusNotFound, "id", fmt.Sprintf("instance %q is not registered", id))
 		return
@@ -78,6 +82,10 @@ func (s *Server) patchInstance(w http.ResponseWriter, r *http.Request) {
 		wrong.write(w)
 		return
 	}
+	var ok bool
+	if mod.Service, ok = s.mayOperate(w, r, mod.ID); !ok {
+		return
+	}
 	mod.Set, mod.Reason = c.set, c.reason
 	res, err := s.deps.Admin.Modify(r.Context(), mod)
 	if err != nil {
@@ -90,6 +98,23 @@ func (s *Server) patchInstance(w http.ResponseWriter, r *http.Request) {
 		tagged(w, res.Instance.Revision)
 	}
 	written(w, res, m, escaped("instances", mod.ID))
+}
+
+// mayOperate reports whether the caller may operate the instance of an id, and
+// whose it is; else it has answered. What nobody knows may be operated by those
+// who may operate everything: it may be on its way here from another server.
+func (s *Server) mayOperate(w http.ResponseWriter, r *http.Request, id string) (naming.ServiceKey, bool) {
+	world, key := s.deps.World(), naming.ServiceKey{}
+	if i := world.Instance(id); i != nil {
+		key = i.Service
+	} else {
+		for o := range world.Overrides() {
+			if o.InstanceID == id {
+				key = o.Service
+			}
+		}
+	}
+	return key, s.may(w, r, auth.Operate, key)
 }
 
 // patchInstances changes all instances of a service on a host, in one revision.
@@ -110,6 +135,9 @@ func (s *Server) patchInstances(w http.ResponseWriter, r *http.Request) {
 	}
 	if wrong != nil {
 		wrong.write(w)
+		return
+	}
+	if !s.may(w, r, auth.Operate, place.Service) {
 		return
 	}
 	all.Set, all.Reason = c.set, c.reason
@@ -135,6 +163,10 @@ func (s *Server) deleteInstance(w http.ResponseWriter, r *http.Request) {
 		wrong.write(w)
 		return
 	}
+	var ok bool
+	if del.Service, ok = s.mayOperate(w, r, del.ID); !ok {
+		return
+	}
 	res, err := s.deps.Admin.Remove(r.Context(), del)
 	if err != nil {
 		s.failed(w, err, nil)
@@ -155,6 +187,9 @@ func (s *Server) deleteOverride(w http.ResponseWriter, r *http.Request) {
 	}
 	if wrong != nil {
 		wrong.write(w)
+		return
+	}
+	if _, ok := s.mayOperate(w, r, del.ID); !ok {
 		return
 	}
 	res, err := s.deps.Admin.DropOverride(r.Context(), del)

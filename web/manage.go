@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net/http"
 
+	"polestar/auth"
 	"polestar/naming"
 )
 
@@ -70,6 +71,9 @@ func (s *Server) putNamespace(w http.ResponseWriter, r *http.Request) {
 		wrong.write(w)
 		return
 	}
+	if !s.may(w, r, auth.Write, naming.ServiceKey{Namespace: put.Name}) {
+		return
+	}
 	put.Comment, put.Owner, put.Reason = given(b.comment, whole), given(b.owner, whole), b.reason
 	put.ServiceExportTo = given(export, whole)
 	res, err := s.deps.Admin.PutNamespace(r.Context(), put)
@@ -87,7 +91,10 @@ func (s *Server) namespace(w http.ResponseWriter, r *http.Request) {
 		wrong.write(w)
 		return
 	}
-	n := s.deps.World().Namespace(name)
+	if !s.known(w, r) {
+		return
+	}
+	n := s.world(r).Namespace(name)
 	if n == nil {
 		problem(w, http.StatusNotFound, "namespace", fmt.Sprintf("namespace %q does not exist", name))
 		return
@@ -106,9 +113,12 @@ func (s *Server) deleteNamespace(w http.ResponseWriter, r *http.Request) {
 		wrong.write(w)
 		return
 	}
+	if !s.may(w, r, auth.Write, naming.ServiceKey{Namespace: del.Name}) {
+		return
+	}
 	res, err := s.deps.Admin.DeleteNamespace(r.Context(), del)
 	if err != nil {
-		s.failed(w, err, func(string) []string { return s.servicesOf(del.Name) })
+		s.failed(w, err, func(string) []string { return servicesOf(s.world(r), del.Name) })
 		return
 	}
 	var m Mutation
@@ -129,8 +139,8 @@ func deletion(r *http.Request) (naming.Revision, string, *refusal) {
 }
 
 // servicesOf names the first services and aliases of a namespace.
-func (s *Server) servicesOf(namespace string) (out []string) {
-	for st := range s.deps.World().Services(namespace) {
+func servicesOf(world naming.World, namespace string) (out []string) {
+	for st := range world.Services(namespace) {
 		if len(out) == maxBlocking {
 			break
 		}
@@ -144,8 +154,7 @@ func (s *Server) servicesOf(namespace string) (out []string) {
 }
 
 // belongings names the first of what belongs to a service.
-func (s *Server) belongings(key naming.ServiceKey, field string) (out []string) {
-	world := s.deps.World()
+func belongings(world naming.World, key naming.ServiceKey, field string) (out []string) {
 	switch st := world.Service(key); {
 	case field == naming.FieldAliases:
 		for a := range world.AliasesOf(key) {
@@ -184,6 +193,9 @@ func (s *Server) putService(w http.ResponseWriter, r *http.Request) {
 	}
 	if wrong != nil {
 		wrong.write(w)
+		return
+	}
+	if !s.may(w, r, auth.Write, put.Key) {
 		return
 	}
 	put.Comment, put.Owner, put.Reason = given(b.comment, whole), given(b.owner, whole), b.reason
@@ -229,7 +241,10 @@ func (s *Server) one(w http.ResponseWriter, r *http.Request, kind string, isAlia
 		wrong.write(w)
 		return
 	}
-	st := s.deps.World().Service(key)
+	if !s.known(w, r) {
+		return
+	}
+	st := s.world(r).Service(key)
 	switch {
 	case st == nil:
 		problem(w, http.StatusNotFound, kind, fmt.Sprintf("%s %q does not exist", kind, key))
@@ -256,6 +271,9 @@ func (s *Server) putAlias(w http.ResponseWriter, r *http.Request) {
 	}
 	if wrong != nil {
 		wrong.write(w)
+		return
+	}
+	if !s.may(w, r, auth.Write, put.Key) || put.For.Name != "" && !s.may(w, r, auth.Read, put.For) {
 		return
 	}
 	put.Comment, put.Owner, put.Reason = given(b.comment, whole), given(b.owner, whole), b.reason
@@ -286,9 +304,12 @@ func (s *Server) deleteNamed(w http.ResponseWriter, r *http.Request, kind string
 		wrong.write(w)
 		return
 	}
+	if !s.may(w, r, auth.Write, del.Key) {
+		return
+	}
 	res, err := s.deps.Admin.DeleteService(r.Context(), del)
 	if err != nil {
-		s.failed(w, err, func(field string) []string { return s.belongings(del.Key, field) })
+		s.failed(w, err, func(field string) []string { return belongings(s.world(r), del.Key, field) })
 		return
 	}
 	var m Mutation

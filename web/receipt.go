@@ -9,6 +9,7 @@ import (
 	"strings"
 	"time"
 
+	"polestar/auth"
 	"polestar/naming"
 	"polestar/xds/receipt"
 )
@@ -19,6 +20,9 @@ func (s *Server) receipts(w http.ResponseWriter, r *http.Request) {
 	q, wrong := receiptRequest(r.URL.RawQuery)
 	if wrong != nil {
 		s.failed(w, wrong, nil)
+		return
+	}
+	if !s.may(w, r, auth.Inspect, q.Service) {
 		return
 	}
 	// The door's own timeouts are made for answers that come at once.

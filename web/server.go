@@ -20,6 +20,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 	"go.uber.org/zap"
 
+	"polestar/auth"
 	"polestar/naming"
 	"polestar/xds/explain"
 	"polestar/xds/receipt"
@@ -54,6 +55,12 @@ type Deps struct {
 	// Receipt waits until every xDS client that a revision concerns has it.
 	Receipt func(context.Context, receipt.Request) (receipt.Receipt, error)
 	Metrics prometheus.Gatherer
+	// OpenMetrics answers /metrics to everybody.
+	OpenMetrics bool
+	Auth        auth.Gate
+	// Refused is told of every request that was turned down for who sent it; it
+	// must not block.
+	Refused func(Refusal)
 	Log     *zap.Logger
 }
 
@@ -90,13 +97,14 @@ func New(addr string, d Deps) *Server {
 
 func (s *Server) routes() http.Handler {
 	r := chi.NewRouter()
-	r.Use(secure, middleware.GetHead) // balancers probe with HEAD
+	r.Use(secure, middleware.GetHead, s.identified) // balancers probe with HEAD
 	r.Get("/healthz", s.healthz)
 	r.Get("/readyz", s.readyz)
-	r.Handle("/metrics", promhttp.HandlerFor(s.deps.Metrics, promhttp.HandlerOpts{
+	r.Method(http.MethodGet, "/metrics", s.metrics(promhttp.HandlerFor(s.deps.Metrics, promhttp.HandlerOpts{
 		ErrorLog: zap.NewStdLog(s.deps.Log), MaxRequestsInFlight: maxScrapes,
-	}))
+	})))
 	r.Route("/debug/pprof", func(r chi.Router) {
+		r.Use(s.maintainers)
 		r.HandleFunc("/cmdline", pprof.Cmdline)
 		r.HandleFunc("/profile", pprof.Profile)
 		r.HandleFunc("/symbol", pprof.Symbol)

@@ -15,6 +15,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"go.uber.org/zap"
 
+	"polestar/auth"
 	"polestar/naming"
 	"polestar/naming/health"
 	"polestar/naming/registry"
@@ -84,7 +85,7 @@ func doorOf(b backend, ready bool) *Server {
 		Receipt: func(context.Context, receipt.Request) (receipt.Receipt, error) {
 			return receipt.Receipt{Converged: true}, nil
 		},
-		Metrics: prometheus.NewRegistry(), Log: zap.NewNop(),
+		Auth: auth.Open{}, Refused: func(Refusal) {}, Metrics: prometheus.NewRegistry(), Log: zap.NewNop(),
 	})
 }
 

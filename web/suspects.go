@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"slices"
 
+	"polestar/auth"
 	"polestar/naming"
 )
 
@@ -49,6 +50,9 @@ type Released struct {
 }
 
 func (s *Server) guard(w http.ResponseWriter, r *http.Request) {
+	if !s.may(w, r, auth.Inspect, naming.ServiceKey{}) {
+		return
+	}
 	list(s, w, r, "guard", byService(), func(_ naming.World, q query) iter.Seq[Held] {
 		return func(yield func(Held) bool) {
 			for h := range slices.Values(s.deps.Guard.Held()) {
@@ -71,6 +75,9 @@ func (s *Server) release(w http.ResponseWriter, r *http.Request) {
 	}
 	if wrong != nil {
 		wrong.write(w)
+		return
+	}
+	if !s.may(w, r, auth.Maintain, in.Service) {
 		return
 	}
 	n, err := s.deps.Guard.Release(in)

@@ -162,7 +162,7 @@ func (a *app) buildDoors() (err error) {
 	a.web = web.New(a.cfg.HTTPAddr, web.Deps{
 		World: a.registry.World, Loaded: a.loaded.Load, Admin: registrar, Checks: a.checks, Clients: a.clients,
 		ChangeLog: &a.store, LogBounds: reach(a.cfg.Log), Await: a.registry.Await, Cleanup: cleanups{a.cleaner},
-		Problems: a.problems, Guard: &a.guard, Explain: a.explainer(), Receipt: a.receipts.Wait, Metrics: a.metrics, Log: a.log.Named("web"),
+		Problems: a.problems, Guard: &a.guard, Explain: a.explainer(), Receipt: a.receipts.Wait, OpenMetrics: true, Auth: auth.Open{}, Refused: func(web.Refusal) {}, Metrics: a.metrics, Log: a.log.Named("web"),
 	})
 	return nil
 }

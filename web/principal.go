@@ -1,0 +1,167 @@
+package web
+
+import (
+	"context"
+	"crypto/x509"
+	"errors"
+	"net/http"
+	"strings"
+
+	"github.com/go-chi/chi/v5"
+
+	"polestar/auth"
+	"polestar/naming"
+)
+
+// caller is who sent a request, as the middleware found out.
+type caller struct {
+	principal auth.Principal
+	err       error // why nobody could be found; nil: principal holds
+}
+
+type callerKey struct{}
+
+// identified finds out who is calling. It refuses nobody: each handler asks
+// for what it needs, and some need nothing.
+func (s *Server) identified(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		var c caller
+		c.principal, c.err = s.deps.Auth.Authenticate(r.Context(), auth.ConsoleAPI, credentials(r))
+		next.ServeHTTP(w, r.WithContext(context.WithValue(r.Context(), callerKey{}, c)))
+	})
+}
+
+// credentials takes what a request shows: a bearer token, Polaris' own header,
+// or the names in a client certificate that TLS has verified.
+func credentials(r *http.Request) auth.Credentials {
+	var c auth.Credentials
+	if kind, token, ok := strings.Cut(r.Header.Get("Authorization"), " "); ok && strings.EqualFold(kind, "Bearer") {
+		c.Token = strings.TrimSpace(token)
+	} else {
+		c.Token = r.Header.Get("X-Polaris-Token")
+	}
+	if r.TLS != nil && len(r.TLS.VerifiedChains) > 0 && len(r.TLS.VerifiedChains[0]) > 0 {
+		c.Identities = identities(r.TLS.VerifiedChains[0][0])
+	}
+	return c
+}
+
+// identities are the names of a certificate: URIs first.
+func identities(leaf *x509.Certificate) []string {
+	out := make([]string, 0, len(leaf.URIs)+len(leaf.DNSNames))
+	for _, u := range leaf.URIs {
+		out = append(out, u.String())
+	}
+	return append(out, leaf.DNSNames...)
+}
+
+// callerOf is who sent a request.
+func callerOf(r *http.Request) caller {
+	c, _ := r.Context().Value(callerKey{}).(caller)
+	return c
+}
+
+// world is what the caller may read of the registered world.
+func (s *Server) world(r *http.Request) naming.World {
+	return seen(s.deps.World(), s.deps.Auth.Scope(auth.ConsoleAPI, callerOf(r).principal))
+}
+
+// may reports whether the caller may do a to what is at key, as it is stored;
+// else it has answered. A key without a namespace is the server as a whole.
+func (s *Server) may(w http.ResponseWriter, r *http.Request, a auth.Action, key naming.ServiceKey) bool {
+	c, on := callerOf(r), resourceOf(s.deps.World(), key)
+	err := c.err
+	if err == nil {
+		err = s.deps.Auth.Allow(r.Context(), auth.ConsoleAPI, c.principal, a, on)
+	}
+	if err == nil {
+		return true
+	}
+	s.turnDown(w, r, a, on, err)
+	return false
+}
+
+// turnDown answers a refusal: 401 asks for other credentials, 403 says that
+// these are understood and do not suffice.
+func (s *Server) turnDown(w http.ResponseWriter, r *http.Request, a auth.Action, on auth.Resource, err error) {
+	s.deps.Refused(Refusal{Actor: actor(r), Action: a, Resource: on, Method: r.Method + " " + chi.RouteContext(r.Context()).RoutePattern(), Err: err})
+	status := http.StatusForbidden
+	if e, ok := errors.AsType[*auth.Error](err); ok && e.Reason != auth.Forbidden {
+		status = http.StatusUnauthorized
+		w.Header().Set("WWW-Authenticate", `Bearer realm="polestar"`)
+	}
+	problem(w, status, "", err.Error())
+}
+
+// Refusal is a request that was turned down for who sent it.
+type Refusal struct {
+	Actor    naming.Actor
+	Action   auth.Action
+	Resource auth.Resource
+	Method   string // of HTTP, and the route's pattern
+	Err      error
+}
+
+// resourceOf names what is at key, with who created it.
+func resourceOf(_ naming.World, key naming.ServiceKey) auth.Resource {
+	return auth.Resource{Namespace: key.Namespace, Service: key.Name}
+}
+
+// known reports whether it is clear who is calling; else it has answered. It
+// is what a list asks for, which shows only what its reader may read.
+func (s *Server) known(w http.ResponseWriter, r *http.Request) bool {
+	c := callerOf(r)
+	if c.err == nil {
+		return true
+	}
+	s.turnDown(w, r, auth.Read, auth.Resource{}, c.err)
+	return false
+}
+
+// maintainers lets only those on who may maintain the server.
+func (s *Server) maintainers(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if s.may(w, r, auth.Maintain, naming.ServiceKey{}) {
+			next.ServeHTTP(w, r)
+		}
+	})
+}
+
+// metrics lets those read the metrics who may.
+func (s *Server) metrics(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if s.deps.OpenMetrics || s.may(w, r, auth.Metrics, naming.ServiceKey{}) {
+			next.ServeHTTP(w, r)
+		}
+	})
+}
+
+// whileAllowed is a context for a long answer: it ends when the caller's
+// credentials or rights do. The function that it returns waits until nothing
+// of it runs any more.
+func (s *Server) whileAllowed(
+	ctx context.Context, shown auth.Credentials, a auth.Action, key naming.ServiceKey,
+) (context.Context, func()) {
+	ctx, cancel := context.WithCancelCause(ctx)
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		for {
+			changed := s.deps.Auth.Changed()
+			p, err := s.deps.Auth.Authenticate(ctx, auth.ConsoleAPI, shown)
+			if err == nil {
+				err = s.deps.Auth.Allow(ctx, auth.ConsoleAPI, p, a, resourceOf(s.deps.World(), key))
+			}
+			if err != nil {
+				cancel(err)
+				return
+			}
+			select {
+			case <-changed:
+			case <-ctx.Done():
+				return
+			}
+		}
+	}()
+	return ctx, func() { cancel(nil); <-done }
+}
