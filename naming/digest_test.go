@@ -77,6 +77,8 @@ func eachField[T any](t *testing.T, base T, f func(path string, changed T)) {
 				v.Set(reflect.ValueOf(&naming.Operator{By: "x"}))
 			case field.Type == reflect.TypeFor[[]string]():
 				v.Set(reflect.ValueOf([]string{"x"}))
+			case v.Kind() == reflect.Slice:
+				v.Set(reflect.MakeSlice(v.Type(), v.Len()+1, v.Len()+1))
 			case v.Kind() == reflect.Array:
 				v.Index(1).SetString("x")
 			case v.Kind() == reflect.String:

@@ -51,6 +51,10 @@ func (s *Service) Digest() Digest {
 type World interface {
 	// Revision of the newest commit in this snapshot.
 	Revision() Revision
+	// Loads counts how often this server loaded the world as a whole. Content of
+	// one revision is the same within one load; a store that was damaged can give
+	// another one at the next.
+	Loads() uint64
 	// Service returns the state of a service, nil when there is none.
 	Service(key ServiceKey) *ServiceState
 	// Services walks the services of a namespace in order of their name; the

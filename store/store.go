@@ -30,6 +30,16 @@ type Loader interface {
 	Load(ctx context.Context, visit func(naming.Object) error, touched func(naming.Touched) error) (naming.Revision, error)
 }
 
+// Scanner reads the whole stored world beside its writers; only backends that
+// several servers can share have it.
+type Scanner interface {
+	// Scan visits every object as of one revision, which it tells before the
+	// first, and stops nobody who writes meanwhile. It holds no more than a page
+	// of them in memory, so a visitor may take its time, up to 5 s between two
+	// objects. An error of at or of a visitor ends it and is returned.
+	Scan(ctx context.Context, at func(naming.Revision) error, visit func(naming.Object) error) error
+}
+
 // Feed reads the change log.
 type Feed interface {
 	// Since returns the commits after a revision, in order and without gaps,

@@ -243,7 +243,8 @@ func (a *app) checks() []web.Check {
 	}
 	checks := []web.Check{c, a.checkLeases()}
 	if a.cluster != nil {
-		checks = append(checks, web.Check{Name: "database", Ready: true, Text: a.cutOff()}) // reads go on without it
+		checks = append(checks, web.Check{Name: "database", Ready: true, Text: a.cutOff()}, // reads go on without it
+			web.Check{Name: "comparison", Ready: true, Text: a.compared()})
 	}
 	return checks
 }

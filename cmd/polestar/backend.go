@@ -65,6 +65,15 @@ func (l *late) Load(ctx context.Context, visit func(naming.Object) error, touche
 	return s.Load(ctx, visit, touched)
 }
 
+// Scan implements store.Scanner.
+func (l *late) Scan(ctx context.Context, at func(naming.Revision) error, visit func(naming.Object) error) error {
+	s, err := l.get()
+	if err != nil {
+		return err
+	}
+	return s.(store.Scanner).Scan(ctx, at, visit) // only shared backends are compared
+}
+
 // Since implements store.Feed.
 func (l *late) Since(ctx context.Context, after naming.Revision, limit int) ([]naming.Commit, error) {
 	s, err := l.get()
@@ -148,6 +157,7 @@ func (l *late) Close() error {
 var (
 	_ store.Store   = (*late)(nil)
 	_ store.Members = (*late)(nil)
+	_ store.Scanner = (*late)(nil)
 )
 
 // openStore opens the configured backend.

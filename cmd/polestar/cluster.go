@@ -40,6 +40,7 @@ func clusterSettings() []setting {
 		span("cluster.dead", "silence after which a server is taken for dead", func(c *Config) *time.Duration { return &c.Cluster.Dead }),
 		span("cluster.poll", "time between two looks at the database without a hint", func(c *Config) *time.Duration { return &c.Follow.Poll }),
 		number("cluster.max-shrink", "percent of instances that may be missing from a world that is loaded anew", func(c *Config) *int { return &c.Follow.MaxShrink }),
+		span("cluster.compare", "time between two comparisons of memory with the database; 0: never", func(c *Config) *time.Duration { return &c.Follow.Compare }),
 	}
 }
 
@@ -151,6 +152,7 @@ func (a *app) clusterParts() []lifecycle.Component {
 		{Name: "snapshot", Run: a.keep},
 		{Name: "database connection", Run: a.reach},
 		{Name: "follower", Run: a.follower.Run},
+		{Name: "comparison", Run: a.follower.Compare},
 	}
 	if a.peer != nil {
 		parts = append(parts, lifecycle.Component{Name: "peer door", Start: a.peer.Listen, Run: a.peer.Serve})
@@ -191,6 +193,26 @@ func (a *app) beats() naming.Beats {
 func (a *app) fresh(ctx context.Context) {
 	if a.cluster != nil {
 		a.follower.Fresh(ctx)
+	}
+}
+
+// compared is what readiness says of the last comparison with the database.
+func (a *app) compared() string {
+	c := a.follower.Compared()
+	switch {
+	case a.cfg.Follow.Compare == 0:
+		return "memory is not compared with the database (cluster.compare is 0)"
+	case c == nil:
+		return "memory was not compared with the database yet"
+	}
+	text := fmt.Sprintf("revision %d was compared with the database at %s: %d objects, ", c.Revision, c.At.UTC().Format(time.RFC3339), c.Objects)
+	switch {
+	case c.Differences == 0:
+		return text + "all the same"
+	case c.Kept != "":
+		return fmt.Sprintf("%s%d differ, as %s; this server keeps what it has: %s", text, c.Differences, c.Named[0], c.Kept)
+	default:
+		return fmt.Sprintf("%s%d differed, as %s; the world was loaded anew", text, c.Differences, c.Named[0])
 	}
 }
 

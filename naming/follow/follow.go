@@ -22,10 +22,15 @@ type Config struct {
 	// a world that is loaded anew, 1…100. More is taken for a damaged store: the
 	// old world stays.
 	MaxShrink int
+	// Compare is the time between two comparisons of memory and store, 1 s…24 h;
+	// 0: never.
+	Compare time.Duration
 }
 
-// Default returns a poll of 500 ms and 30 percent.
-func Default() Config { return Config{Poll: 500 * time.Millisecond, MaxShrink: 30} }
+// Default returns a poll of 500 ms, 30 percent, and a comparison each minute.
+func Default() Config {
+	return Config{Poll: 500 * time.Millisecond, MaxShrink: 30, Compare: time.Minute}
+}
 
 // Validate returns an error that names the key and its bound.
 func (c Config) Validate() error {
@@ -34,6 +39,8 @@ func (c Config) Validate() error {
 		return fmt.Errorf("cluster.poll: %s is not between 10ms and 1m", c.Poll)
 	case c.MaxShrink < 1 || c.MaxShrink > 100:
 		return fmt.Errorf("cluster.max-shrink: %d is not between 1 and 100 percent", c.MaxShrink)
+	case c.Compare != 0 && (c.Compare < time.Second || c.Compare > 24*time.Hour):
+		return fmt.Errorf("cluster.compare: %s is neither 0 nor between 1s and 24h", c.Compare)
 	}
 	return nil
 }
@@ -46,6 +53,9 @@ type Feed interface {
 	Since(ctx context.Context, after naming.Revision, limit int) ([]naming.Commit, error)
 	// Load visits everything as of the revision that it returns.
 	Load(ctx context.Context, visit func(naming.Object) error, touched func(naming.Touched) error) (naming.Revision, error)
+	// Scan visits every object as of the revision that it tells first, without
+	// stopping writers; it holds no more than a page of them in memory.
+	Scan(ctx context.Context, at func(naming.Revision) error, visit func(naming.Object) error) error
 }
 
 // Deps are what a follower reads, fills and tells.
@@ -69,7 +79,11 @@ type Follower struct {
 	hint  atomic.Uint64 // the newest revision that somebody spoke of
 	looks atomic.Uint64 // readings of the log that have begun
 	since atomic.Int64  // unix nanoseconds since when the store cannot be read; 0: it can
-	mu    sync.Mutex    // held while commits are applied
+
+	compared atomic.Pointer[Comparison] // the last one
+
+	mu   sync.Mutex           // held while commits are applied; guards everything below
+	kept []*registry.Snapshot // those since a comparison asked for them; nil: nobody did
 }
 
 // batchSize is how many commits are read at a time.
@@ -198,7 +212,7 @@ func (f *Follower) catchUp(ctx context.Context, until naming.Revision) error {
 		f.looks.Add(1)
 		commits, err := f.deps.Feed.Since(ctx, f.visible(), batchSize)
 		if naming.KindOf(err) == naming.NotFound {
-			err = f.reload(ctx)
+			err = f.reload(ctx, "the change log does not reach back far enough")
 		}
 		if err != nil {
 			return err
@@ -238,6 +252,9 @@ func (f *Follower) apply(c *naming.Commit) error {
 	if err := f.deps.Registry.Apply(*c); err != nil {
 		return err
 	}
+	if f.kept != nil && len(f.kept) < maxKept {
+		f.kept = append(f.kept, f.deps.Registry.Snapshot())
+	}
 	f.deps.Applied(c)
 	return nil
 }
@@ -245,8 +262,8 @@ func (f *Follower) apply(c *naming.Commit) error {
 // errShrink says that a loaded world lacks too much.
 var errShrink = errors.New("too many instances are missing from the store without a record of their removal; this node keeps what it has")
 
-// reload reads the whole world: the log does not reach back to what is visible.
-func (f *Follower) reload(ctx context.Context) error {
+// reload reads the whole world. The caller holds mu.
+func (f *Follower) reload(ctx context.Context, why string) error {
 	f.meter.reloads.Inc()
 	l := f.deps.Registry.Load()
 	instances := 0
@@ -268,7 +285,7 @@ func (f *Follower) reload(ctx context.Context) error {
 	if err := l.Publish(head); err != nil {
 		return err
 	}
-	f.deps.Log.Warn("the change log does not reach back far enough; the world was loaded anew", zap.Uint64("revision", uint64(head)))
+	f.deps.Log.Warn("the world was loaded anew", zap.String("why", why), zap.Uint64("revision", uint64(head)))
 	f.deps.Loaded()
 	return nil
 }

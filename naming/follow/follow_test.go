@@ -32,14 +32,19 @@ type node struct {
 	mu       sync.Mutex
 	applied  []naming.Revision
 	loaded   atomic.Int32
+	metrics  *prometheus.Registry
 }
 
-func newNode(t *testing.T, s store.Store, feed follow.Feed) *node {
+func newNode(t *testing.T, s store.Store, feed follow.Feed, set ...func(*follow.Config)) *node {
 	t.Helper()
-	n := &node{store: s, registry: registry.New()}
+	n := &node{store: s, registry: registry.New(), metrics: prometheus.NewRegistry()}
+	cfg := follow.Default()
+	for _, f := range set {
+		f(&cfg)
+	}
 	var err error
-	n.follower, err = follow.New(follow.Default(), follow.Deps{
-		Feed: feed, Registry: n.registry, Metrics: prometheus.NewRegistry(), Log: zap.NewNop(),
+	n.follower, err = follow.New(cfg, follow.Deps{
+		Feed: feed, Registry: n.registry, Metrics: n.metrics, Log: zap.NewNop(),
 		Applied: func(c *naming.Commit) {
 			n.mu.Lock()
 			defer n.mu.Unlock()
@@ -140,7 +145,7 @@ func TestLostHintsCostOnlyTime(t *testing.T) {
 
 // broken is a feed that can fail or lie.
 type broken struct {
-	store.Store
+	*memory.Store
 	err   atomic.Pointer[error]
 	empty atomic.Bool // Load shows nothing
 }

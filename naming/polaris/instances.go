@@ -22,6 +22,7 @@ type instances struct {
 	more    []*naming.ServiceState // in order of their namespace; nil unless merged
 	asked   naming.ServiceKey
 	healthy bool // only healthy ones
+	loads   uint64
 }
 
 // instancesOf finds what is asked for: the service of that namespace and name,
@@ -35,7 +36,7 @@ func (s *Server) instancesOf(ctx context.Context, key naming.ServiceKey, healthy
 		return nil, naming.Errorf(naming.NotFound, "", "a service with so long a name does not exist")
 	}
 	w := s.World.World()
-	out := &instances{asked: key, healthy: healthy}
+	out := &instances{asked: key, healthy: healthy, loads: w.Loads()}
 	if out.first = naming.Resolve(w, key); out.first == nil {
 		found := naming.Exported(w, key)
 		if len(found) == 0 {
@@ -61,7 +62,7 @@ func (i *instances) place() place {
 }
 
 func (i *instances) version() version {
-	v := version{revision: i.first.Revision}
+	v := version{revision: i.first.Revision, loads: i.loads}
 	if len(i.more) == 0 {
 		return v
 	}

@@ -27,7 +27,9 @@ func (l *services) place() place {
 	}
 }
 
-func (l *services) version() version { return version{revision: l.world.ServicesRevision()} }
+func (l *services) version() version {
+	return version{revision: l.world.ServicesRevision(), loads: l.world.Loads()}
+}
 
 // all walks the listed services: the namespace's own first.
 func (l *services) all(yield func(*naming.Service) bool) {
@@ -74,7 +76,9 @@ type namespaces struct{ world naming.World }
 
 func (namespaces) place() place { return place{typ: service_manage.DiscoverRequest_NAMESPACES} }
 
-func (l namespaces) version() version { return version{revision: l.world.Revision()} }
+func (l namespaces) version() version {
+	return version{revision: l.world.Revision(), loads: l.world.Loads()}
+}
 
 // revision does not cover times, which differ by the server's time zone.
 func (l namespaces) revision() string {

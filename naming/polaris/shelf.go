@@ -36,6 +36,7 @@ type place struct {
 // version identifies the content of a place on this server.
 type version struct {
 	revision naming.Revision // of the newest change in it
+	loads    uint64          // of the world
 	parts    naming.Digest   // of a merged place: what it is merged from
 }
 

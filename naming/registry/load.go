@@ -92,6 +92,7 @@ func (l *Loader) Publish(head naming.Revision) error {
 	if now := r.current.Load().revision; head < now {
 		return fmt.Errorf("registry: revision %d was loaded, but %d is visible already", head, now)
 	}
+	l.next.loads = r.current.Load().loads + 1
 	dirty := map[naming.ServiceKey]bool{}
 	for key := range l.services {
 		dirty[key] = true

@@ -15,6 +15,7 @@ import (
 // paths that it touches.
 type Snapshot struct {
 	revision         naming.Revision
+	loads            uint64
 	servicesRevision naming.Revision
 	namespaces       *btree.Map[string, *naming.Namespace]
 	services         *btree.Map[string, *naming.ServiceState] // by naming.ServiceKey.StoreKey
@@ -69,6 +70,9 @@ func (s *Snapshot) index(svc *naming.Service, gone bool) {
 
 // Revision implements naming.World.
 func (s *Snapshot) Revision() naming.Revision { return s.revision }
+
+// Loads implements naming.World.
+func (s *Snapshot) Loads() uint64 { return s.loads }
 
 // ServicesRevision implements naming.World.
 func (s *Snapshot) ServicesRevision() naming.Revision { return s.servicesRevision }
@@ -184,6 +188,60 @@ func (s *Snapshot) Contracts(key naming.ServiceKey) iter.Seq[*naming.Contract] {
 
 // Overrides implements naming.World.
 func (s *Snapshot) Overrides() iter.Seq[*naming.Override] { return under(s.overrides, "") }
+
+// Object finds an object of any kind by its key, nil when there is none.
+func (s *Snapshot) Object(kind naming.Kind, key string) naming.Object {
+	switch kind {
+	case naming.KindNamespace:
+		return object(s.namespaces, key)
+	case naming.KindService:
+		if st, ok := s.services.Get(key); ok {
+			return st.Service
+		}
+	case naming.KindInstance:
+		return object(s.byID, key)
+	case naming.KindClient:
+		return object(s.clients, key)
+	case naming.KindContract:
+		return object(s.contracts, key)
+	case naming.KindOverride:
+		return object(s.overrides, key)
+	}
+	return nil
+}
+
+// object finds one; nothing is a nil interface.
+func object[V naming.Object](in *btree.Map[string, V], key string) naming.Object {
+	if v, ok := in.Get(key); ok {
+		return v
+	}
+	return nil
+}
+
+// Objects walks all objects, kind by kind.
+func (s *Snapshot) Objects() iter.Seq[naming.Object] {
+	return func(yield func(naming.Object) bool) {
+		_ = each(s.namespaces, yield) &&
+			each(s.services, func(st *naming.ServiceState) bool { return yield(st.Service) }) &&
+			each(s.byID, yield) && each(s.clients, yield) && each(s.contracts, yield) && each(s.overrides, yield)
+	}
+}
+
+// each visits all values until the visitor returns false, and reports whether
+// it never did.
+func each[V any, O any](in *btree.Map[string, V], yield func(O) bool) bool {
+	going := true
+	in.Scan(func(_ string, v V) bool {
+		going = yield(any(v).(O))
+		return going
+	})
+	return going
+}
+
+// Len returns how many objects there are of all kinds.
+func (s *Snapshot) Len() int {
+	return s.namespaces.Len() + s.services.Len() + s.byID.Len() + s.clients.Len() + s.contracts.Len() + s.overrides.Len()
+}
 
 // under walks the values whose keys begin with prefix, in order.
 func under[V any](m *btree.Map[string, V], prefix string) iter.Seq[V] {

@@ -27,7 +27,10 @@ type id struct {
 	key  string
 }
 
-var _ store.Store = (*Store)(nil)
+var (
+	_ store.Store   = (*Store)(nil)
+	_ store.Scanner = (*Store)(nil)
+)
 
 // New makes an empty store.
 func New(bounds store.LogBounds) *Store {
@@ -153,6 +156,18 @@ func (s *Store) Load(_ context.Context, visit func(naming.Object) error, touched
 		}
 	}
 	return head, nil
+}
+
+// Scan implements store.Scanner.
+func (s *Store) Scan(_ context.Context, at func(naming.Revision) error, visit func(naming.Object) error) error {
+	s.mu.Lock()
+	head, all := s.head, slices.Collect(maps.Values(s.objects))
+	s.mu.Unlock()
+	err := at(head)
+	for n := 0; n < len(all) && err == nil; n++ {
+		err = visit(all[n])
+	}
+	return err
 }
 
 // Restore implements store.Restorer.

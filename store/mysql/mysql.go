@@ -59,6 +59,7 @@ type Store struct {
 var (
 	_ store.Store   = (*Store)(nil)
 	_ store.Members = (*Store)(nil)
+	_ store.Scanner = (*Store)(nil)
 )
 
 // ErrUnreachable says that no host of the database took a connection that can

@@ -16,16 +16,32 @@ const page = 5000
 
 // Load implements store.Loader: all tables as of one moment.
 func (s *Store) Load(ctx context.Context, visit func(naming.Object) error, touched func(naming.Touched) error) (head naming.Revision, err error) {
-	err = s.snapshot(ctx, func(conn *sql.Conn) error {
-		l := loading{ctx: ctx, conn: conn, in: codec.Interner{}, visit: visit, touched: touched}
+	err = s.scan(ctx, func(at naming.Revision) error {
+		head = at
+		return nil
+	}, visit, touched)
+	return head, err
+}
+
+// Scan implements store.Scanner.
+func (s *Store) Scan(ctx context.Context, at func(naming.Revision) error, visit func(naming.Object) error) error {
+	return s.scan(ctx, at, visit, func(naming.Touched) error { return nil })
+}
+
+func (s *Store) scan(ctx context.Context, at func(naming.Revision) error, visit func(naming.Object) error, touched func(naming.Touched) error) error {
+	err := s.snapshot(ctx, func(conn *sql.Conn) error {
+		var head naming.Revision
 		var r reading
 		r.add("SELECT revision FROM polestar_head WHERE id = 1", func(rows *sql.Rows) error { return rows.Scan(&head) })
-		if bad := r.run(ctx, conn); bad != nil {
-			return bad
+		if err := r.run(ctx, conn); err != nil {
+			return err
 		}
-		return l.all()
+		if err := at(head); err != nil {
+			return err
+		}
+		return (&loading{ctx: ctx, conn: conn, in: codec.Interner{}, visit: visit, touched: touched}).all()
 	})
-	return head, s.read(err)
+	return s.read(err)
 }
 
 // snapshot calls f with a connection whose reads are all as of one moment.
@@ -73,111 +89,133 @@ func (l *loading) namespaces() error {
 	return r.run(l.ctx, l.conn)
 }
 
-func (l *loading) services() error {
-	var all []*naming.Service
-	var marks []naming.Revision
-	byID := map[string]*naming.Service{}
-	var r reading
-	r.add(selectService, func(rows *sql.Rows) error {
-		s, touched, err := scanService(rows, l.in)
-		if err == nil {
-			all, marks, byID[s.ID] = append(all, s), append(marks, touched), s
-		}
-		return err
-	})
-	r.add("SELECT id, mkey, mvalue FROM service_metadata", func(rows *sql.Rows) error {
-		id, p, err := scanPair(rows, l.in)
-		if s := byID[id]; s != nil {
-			s.Metadata = append(s.Metadata, p)
-		}
-		return err
-	})
-	if err := r.run(l.ctx, l.conn); err != nil {
-		return err
-	}
-	for n, s := range all {
-		s.Metadata = sortPairs(s.Metadata)
-		if err := l.visit(s); err != nil {
+// pages visits the rows of a table in the order of their ids, page by page: a
+// million with their details do not fit into one answer. Both queries end in
+// a condition that an id follows; rows returns the id of what it read.
+func (l *loading) pages(id, query, details string, row func(*sql.Rows) (string, error), detail func(*sql.Rows) error, done func() error) error {
+	for after, n := "", page; n == page; {
+		first := ""
+		n = 0
+		var r reading
+		r.add(query+" AND "+id+" > ? ORDER BY "+id+" LIMIT ?", func(rows *sql.Rows) (err error) {
+			after, err = row(rows)
+			if n++; n == 1 {
+				first = after
+			}
+			return err
+		}, after, page)
+		if err := r.run(l.ctx, l.conn); err != nil || n == 0 {
 			return err
 		}
-		if err := l.touched(naming.Touched{Service: s.Key, Revision: marks[n]}); err != nil {
+		var more reading
+		more.add(details, detail, first, after)
+		if err := more.run(l.ctx, l.conn); err != nil {
+			return err
+		}
+		if err := done(); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-// instances visits them page by page: a million with their metadata do not fit
-// into one answer.
-func (l *loading) instances() error {
-	for after, more := "", true; more; {
-		var ids []string
-		byID := map[string]*naming.Instance{}
-		var r reading
-		r.add(selectInstance+" AND i.id > ? ORDER BY i.id LIMIT ?", func(rows *sql.Rows) error {
-			i, err := scanInstance(rows, l.in)
-			if err == nil {
-				ids, byID[i.ID] = append(ids, i.ID), i
+func (l *loading) services() error {
+	var all []*naming.Service
+	var marks []naming.Revision
+	byID := map[string]*naming.Service{}
+	return l.pages("s.id", selectService, "SELECT id, mkey, mvalue FROM service_metadata WHERE id BETWEEN ? AND ?",
+		func(rows *sql.Rows) (string, error) {
+			s, touched, err := scanService(rows, l.in)
+			if err != nil {
+				return "", err
+			}
+			all, marks, byID[s.ID] = append(all, s), append(marks, touched), s
+			return s.ID, nil
+		},
+		func(rows *sql.Rows) error {
+			id, p, err := scanPair(rows, l.in)
+			if s := byID[id]; s != nil {
+				s.Metadata = append(s.Metadata, p)
 			}
 			return err
-		}, after, page)
-		if err := r.run(l.ctx, l.conn); err != nil {
-			return err
-		}
-		more = len(ids) == page
-		if len(ids) == 0 {
+		},
+		func() error {
+			for n, s := range all {
+				s.Metadata = sortPairs(s.Metadata)
+				if err := l.visit(s); err != nil {
+					return err
+				}
+				if err := l.touched(naming.Touched{Service: s.Key, Revision: marks[n]}); err != nil {
+					return err
+				}
+			}
+			all, marks = nil, nil
+			clear(byID)
 			return nil
-		}
-		var meta reading
-		meta.add("SELECT id, mkey, mvalue FROM instance_metadata WHERE id BETWEEN ? AND ?", func(rows *sql.Rows) error {
+		})
+}
+
+func (l *loading) instances() error {
+	var all []*naming.Instance
+	byID := map[string]*naming.Instance{}
+	return l.pages("i.id", selectInstance, "SELECT id, mkey, mvalue FROM instance_metadata WHERE id BETWEEN ? AND ?",
+		func(rows *sql.Rows) (string, error) {
+			i, err := scanInstance(rows, l.in)
+			if err != nil {
+				return "", err
+			}
+			all, byID[i.ID] = append(all, i), i
+			return i.ID, nil
+		},
+		func(rows *sql.Rows) error {
 			id, p, err := scanPair(rows, l.in)
 			if i := byID[id]; i != nil {
 				i.Metadata = append(i.Metadata, p)
 			}
 			return err
-		}, ids[0], ids[len(ids)-1])
-		if err := meta.run(l.ctx, l.conn); err != nil {
-			return err
-		}
-		for _, id := range ids {
-			i := byID[id]
-			i.Metadata = sortPairs(i.Metadata)
-			if err := l.visit(i); err != nil {
-				return err
+		},
+		func() error {
+			for _, i := range all {
+				i.Metadata = sortPairs(i.Metadata)
+				if err := l.visit(i); err != nil {
+					return err
+				}
 			}
-		}
-		after = ids[len(ids)-1]
-	}
-	return nil
+			all = nil
+			clear(byID)
+			return nil
+		})
 }
 
 func (l *loading) clients() error {
 	var all []*naming.Client
 	byID := map[string]*naming.Client{}
-	var r reading
-	r.add(selectClient, func(rows *sql.Rows) error {
-		c, err := scanClient(rows, l.in)
-		if err == nil {
+	return l.pages("id", selectClient, selectStat+" WHERE client_id BETWEEN ? AND ? ORDER BY client_id, polestar_place",
+		func(rows *sql.Rows) (string, error) {
+			c, err := scanClient(rows, l.in)
+			if err != nil {
+				return "", err
+			}
 			all, byID[c.ID] = append(all, c), c
-		}
-		return err
-	})
-	r.add(selectStat+" ORDER BY client_id, polestar_place", func(rows *sql.Rows) error {
-		id, s, err := scanStat(rows, l.in)
-		if c := byID[id]; c != nil {
-			c.Stats = append(c.Stats, s)
-		}
-		return err
-	})
-	if err := r.run(l.ctx, l.conn); err != nil {
-		return err
-	}
-	for _, c := range all {
-		if err := l.visit(c); err != nil {
+			return c.ID, nil
+		},
+		func(rows *sql.Rows) error {
+			id, s, err := scanStat(rows, l.in)
+			if c := byID[id]; c != nil {
+				c.Stats = append(c.Stats, s)
+			}
 			return err
-		}
-	}
-	return nil
+		},
+		func() error {
+			for _, c := range all {
+				if err := l.visit(c); err != nil {
+					return err
+				}
+			}
+			all = nil
+			clear(byID)
+			return nil
+		})
 }
 
 // rest visits what comes in small numbers.

@@ -21,10 +21,11 @@ const (
 s.owner, s.export_to, s.ctime, s.mtime, s.polestar_revision, s.polestar_auto, s.polestar_touched, r.namespace, r.name
 FROM service s LEFT JOIN service r ON r.id = s.reference WHERE s.flag = 0`
 
+	// The join is straight: a page is read along the primary key of instance.
 	selectInstance = `SELECT i.id, s.namespace, s.name, i.host, i.port, COALESCE(i.vpc_id, ''), i.protocol, i.version, i.logic_set, i.priority, i.weight,
 i.health_status, i.isolate, IF(i.enable_health_check = 1, COALESCE(h.ttl, 0), 0), i.cmdb_region, i.cmdb_zone, i.cmdb_idc,
 i.ctime, i.mtime, i.polestar_revision, i.polestar_operator
-FROM instance i JOIN service s ON s.id = i.service_id LEFT JOIN health_check h ON h.id = i.id WHERE i.flag = 0`
+FROM instance i STRAIGHT_JOIN service s ON s.id = i.service_id LEFT JOIN health_check h ON h.id = i.id WHERE i.flag = 0`
 
 	selectClient   = "SELECT id, host, type, version, region, zone, campus, ctime, mtime, polestar_revision FROM client WHERE flag = 0"
 	selectStat     = "SELECT client_id, target, port, protocol, path FROM client_stat"

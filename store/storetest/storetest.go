@@ -36,6 +36,7 @@ func Run(t *testing.T, open Open, caps Caps) {
 		"Members":                  testMembers,
 		"RestoredAsItWas":          testRestore,
 		"LoadEqualsWritten":        testLoad,
+		"ScannedAsOfOneRevision":   testScan,
 		"NamesDifferByCase":        testCase,
 		"LimitsAreStored":          testLimits,
 		"CancelledLeavesNothing":   testCancelled,
