@@ -47,7 +47,24 @@ type API uint8
 const (
 	ClientAPI  API = iota // SDKs and proxies: Polaris gRPC, xDS
 	ConsoleAPI            // people and tools: HTTP, client status, receipts
+	// AdminAPI is what manages users, groups, tokens and policies. No switch
+	// opens it and it is always strict: who could make a token while the console
+	// is open would have it when the console is closed again.
+	AdminAPI
 )
+
+func (a API) String() string {
+	switch a {
+	case ClientAPI:
+		return "client"
+	case ConsoleAPI:
+		return "console"
+	case AdminAPI:
+		return "admin"
+	default:
+		return "unknown"
+	}
+}
 
 // Credentials are what a request brings to show who is calling.
 type Credentials struct {
@@ -91,6 +108,23 @@ const (
 	Expired                         // the token's time is over
 	Forbidden                       // known, and not allowed
 )
+
+func (r Reason) String() string {
+	switch r {
+	case NoCredentials:
+		return "no_credentials"
+	case BadToken:
+		return "bad_token"
+	case Disabled:
+		return "disabled"
+	case Expired:
+		return "expired"
+	case Forbidden:
+		return "forbidden"
+	default:
+		return "unknown"
+	}
+}
 
 // Error is a refusal. Its text may be shown to the caller.
 type Error struct {

@@ -53,6 +53,7 @@ var notContent = []string{
 	"Created", "Modified", "Revision",
 	"Operator", // what it sets is in the fields that it overrides
 	"Auto",
+	"Creator", // no client is told
 }
 
 // eachField calls f with a copy of base for each leaf field, changed in this

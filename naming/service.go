@@ -33,6 +33,7 @@ type Namespace struct {
 	Name    string
 	Comment string
 	Owner   string
+	Creator string // id of the principal that created it; empty: nobody in particular
 	// ServiceExportTo is the ExportTo of those of its services that have none.
 	ServiceExportTo []string
 	Created         Micros
@@ -50,6 +51,7 @@ type Service struct {
 	Department string
 	Comment    string
 	Owner      string
+	Creator    string    // id of the principal that created it; empty: nobody in particular
 	Cmdb       [3]string // cmdb_mod1 to cmdb_mod3: three levels of an inventory's tree
 	// ExportTo lists the other namespaces that may see the service, sorted; "*"
 	// is all of them, and so is an empty list here and in its namespace.
