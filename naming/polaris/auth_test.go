@@ -13,6 +13,7 @@ import (
 	"google.golang.org/protobuf/reflect/protoregistry"
 	"google.golang.org/protobuf/types/dynamicpb"
 
+	"polestar/auth"
 	"polestar/naming"
 )
 
@@ -36,16 +37,21 @@ func methods(t *testing.T) (all []protoreflect.MethodDescriptor) {
 // services are what the door serves.
 var services = []string{"v1.PolarisGRPC", "v1.PolarisServiceContractGRPC"}
 
-// call makes one call of any method with an empty message, and returns the
-// code of the answer.
-func call(t *testing.T, d *door, m protoreflect.MethodDescriptor) uint32 {
+// call makes one call of any method with a token, unless it is empty, and
+// returns the code of the answer. Its message is empty, but asks for instances
+// where it must ask for something.
+func call(t *testing.T, d *door, m protoreflect.MethodDescriptor, token string) uint32 {
 	t.Helper()
 	desc := &grpc.StreamDesc{ClientStreams: m.IsStreamingClient(), ServerStreams: m.IsStreamingServer()}
-	stream, err := d.conn.NewStream(t.Context(), desc, "/"+string(m.Parent().FullName())+"/"+string(m.Name()))
+	stream, err := d.conn.NewStream(withToken(t.Context(), token), desc, "/"+string(m.Parent().FullName())+"/"+string(m.Name()))
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err = stream.SendMsg(dynamicpb.NewMessage(m.Input())); err != nil {
+	in := dynamicpb.NewMessage(m.Input())
+	if typ := m.Input().Fields().ByName("type"); m.Name() == "Discover" {
+		in.Set(typ, protoreflect.ValueOfEnum(protoreflect.EnumNumber(typeInstance)))
+	}
+	if err = stream.SendMsg(in); err != nil {
 		t.Fatal(err)
 	}
 	if err = stream.CloseSend(); err != nil {
@@ -62,7 +68,11 @@ func call(t *testing.T, d *door, m protoreflect.MethodDescriptor) uint32 {
 // In the reference anybody may beat and report.
 func TestReferenceDefectHeartbeatsAreUnauthenticated(t *testing.T) {
 	d := open(t)
-	d.guard.refuse(errors.New("nobody may"))
+	people := known(map[string][]string{"ann": nil, "off": nil, "old": nil})
+	for n := range people {
+		people[n].hold = map[string]auth.Reason{"off": auth.Disabled, "old": auth.Expired}[people[n].Name]
+	}
+	d.guard.admit(people)
 	all, served := methods(t), 0
 	for name, info := range d.server.GetServiceInfo() {
 		if !slices.Contains(services, name) {
@@ -76,8 +86,20 @@ func TestReferenceDefectHeartbeatsAreUnauthenticated(t *testing.T) {
 	actions := map[string]string{}
 	for _, m := range all {
 		d.guard.take()
-		if got := call(t, d, m); got != 401001 {
+		for token, want := range map[string]uint32{"": 401000, "wrong": 401004, "old-token": 401004, "off-token": 401003} {
+			if got := call(t, d, m, token); got != want {
+				t.Errorf("%s answers %d to the token %q, want %d", m.Name(), got, token, want)
+			}
+		}
+		if asked := d.guard.take(); len(asked) != 0 {
+			t.Errorf("%s asked what strangers may: %v", m.Name(), asked)
+		}
+		d.guard.told()
+		if got := call(t, d, m, "ann-token"); got != 401001 {
 			t.Errorf("%s answers %d to somebody who may do nothing, want 401001", m.Name(), got)
+		}
+		if told := d.guard.told(); len(told) != 1 || told[0].Method != string(m.Name()) || told[0].Reason != auth.Forbidden || told[0].Principal.Name != "ann" {
+			t.Errorf("%s told %+v", m.Name(), told)
 		}
 		if asked := d.guard.take(); len(asked) != 1 {
 			t.Errorf("%s asked %v", m.Name(), asked)
@@ -101,9 +123,9 @@ func TestEveryMethodOfANodeThatIsNotReadySays5xx(t *testing.T) {
 	d := open(t)
 	d.register(t, message("n", "a", 1))
 	d.loading.Store(true)
-	d.guard.refuse(errors.New("who may what is not loaded either"))
+	d.guard.admit([]person{}) // who may what is not loaded either
 	for _, m := range methods(t) {
-		if got := call(t, d, m); got != 500000 {
+		if got := call(t, d, m, ""); got != 500000 {
 			t.Errorf("%s answers %d, want 500000", m.Name(), got)
 		}
 	}

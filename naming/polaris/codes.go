@@ -59,6 +59,11 @@ var byField = map[naming.ErrorKind]map[string]uint32{
 		naming.FieldAlias:        400502,
 		naming.FieldAliasOfAlias: 400504,
 	},
+	naming.Denied: {
+		fieldCredentials: 401000,
+		fieldToken:       401004,
+		fieldDisabled:    401003,
+	},
 	naming.NotFound: {
 		"service":   400301,
 		"namespace": 400305,
@@ -97,7 +102,10 @@ var texts = map[uint32]string{
 	400504:           "an alias cannot stand for an alias",
 	400301:           "not found service",
 	400305:           "not found namespace",
+	401000:           "unauthorized",
 	401001:           "not allowed to access",
+	401003:           "the token is disabled",
+	401004:           "the token does not exist",
 	409000:           "data conflict",
 	429001:           "too many requests",
 	500000:           "execute exception",

@@ -19,14 +19,15 @@ var _ service_manage.PolarisServiceContractGRPCServer = (*Server)(nil)
 // contract again, as every start of the service sends it, changes nothing.
 func (s *Server) ReportServiceContract(ctx context.Context, in *service_manage.ServiceContract) (*service_manage.Response, error) {
 	c := contractOf(in)
-	err := s.may(ctx, auth.Contract, c.Service)
+	q := s.request(ctx, "ReportServiceContract", auth.Contract)
+	err := s.may(ctx, q, c.Service)
 	var res naming.Result
 	if err == nil {
 		if c.Body, err = contractBody(in); err == nil {
-			res, err = s.Registry.ReportContract(ctx, c, actorOf(ctx))
+			res, err = s.Registry.ReportContract(ctx, c, actorOf(ctx, q))
 		}
 	}
-	out := s.reply(ctx, "ReportServiceContract", err)
+	out := s.reply(ctx, q.method, err)
 	out.ServiceContract = echoContract(in)
 	if err == nil {
 		stamp(out.ServiceContract, res.Contract)
@@ -37,8 +38,9 @@ func (s *Server) ReportServiceContract(ctx context.Context, in *service_manage.S
 // GetServiceContract answers a stored contract, by an alias too; 200001 without
 // it when the request has its revision.
 func (s *Server) GetServiceContract(ctx context.Context, in *service_manage.ServiceContract) (*service_manage.Response, error) {
-	full, err := s.readContract(ctx, in)
-	out := s.reply(ctx, "GetServiceContract", err)
+	q := s.request(ctx, "GetServiceContract", auth.Discover)
+	full, err := s.readContract(ctx, q, in)
+	out := s.reply(ctx, q.method, err)
 	out.ServiceContract = echoContract(in)
 	if err == nil {
 		showContract(in, full, out)
@@ -57,13 +59,16 @@ func showContract(in, full *service_manage.ServiceContract, out *service_manage.
 	out.ServiceContract = full
 }
 
-func (s *Server) readContract(ctx context.Context, in *service_manage.ServiceContract) (*service_manage.ServiceContract, error) {
+func (s *Server) readContract(ctx context.Context, q *request, in *service_manage.ServiceContract) (*service_manage.ServiceContract, error) {
 	c := contractOf(in)
-	c.Service = s.source(c.Service)
-	if err := s.may(ctx, auth.Discover, c.Service); err != nil {
+	if err := s.identify(ctx, q); err != nil {
 		return nil, err
 	}
 	w := s.World.World()
+	c.Service = source(w, c.Service)
+	if err := s.allow(ctx, q, w, c.Service); err != nil {
+		return nil, err
+	}
 	stored := w.Contract(c.Service, c.ID())
 	switch {
 	case w.Service(c.Service) == nil:

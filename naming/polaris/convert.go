@@ -12,7 +12,7 @@ import (
 
 // registrationOf reads an Instance as a registration. Unset wrappers are nil;
 // empty texts count as unset (polaris-go sends empty wrappers).
-func registrationOf(in *service_manage.Instance, actor naming.Actor) naming.Registration {
+func registrationOf(in *service_manage.Instance) naming.Registration {
 	r := naming.Registration{
 		ID:          in.GetId().GetValue(),
 		Service:     naming.ServiceKey{Namespace: in.GetNamespace().GetValue(), Name: in.GetService().GetValue()},
@@ -26,7 +26,6 @@ func registrationOf(in *service_manage.Instance, actor naming.Actor) naming.Regi
 		Metadata:    in.GetMetadata(),
 		HealthCheck: in.GetHealthCheck().GetHeartbeat() != nil,
 		TTL:         in.GetHealthCheck().GetHeartbeat().GetTtl().GetValue(),
-		Actor:       actor,
 		Port:        number(in.GetPort()),
 		Weight:      number(in.GetWeight()),
 		Healthy:     flag(in.GetHealthy()),

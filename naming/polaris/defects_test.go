@@ -1,7 +1,6 @@
 package polaris_test
 
 import (
-	"errors"
 	"slices"
 	"testing"
 
@@ -17,14 +16,17 @@ import (
 // match it and reported a time-out.
 func TestReferenceDefectARefusedDiscoverIsNotEchoed(t *testing.T) {
 	d := open(t)
-	d.guard.refuse(errors.New("no"))
+	d.guard.admit(known(map[string][]string{"ann": {"m"}}))
 	stream := d.discover(t)
 	for _, typ := range allTypes() {
-		for _, direction := range []service_manage.DiscoverDirection{0, 1} {
+		for token, want := range map[string]uint32{"": 401000, "wrong": 401004, "ann-token": 401001} {
+			if want == 401001 && typ != typeInstance {
+				continue // tells nothing of the service
+			}
 			req := query(typ, "n", "a", "r")
-			req.Direction = direction
+			req.Service.Token, req.Direction = str(token), service_manage.DiscoverDirection(len(token)%2)
 			res := stream.ask(t, req)
-			wantCode(t, res, nil, 401001)
+			wantCode(t, res, nil, want)
 			checkEcho(t, req, res)
 		}
 	}

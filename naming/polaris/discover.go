@@ -23,6 +23,7 @@ const noRules = "da39a3ee5e6b4b0d3255bfef95601890afd80709"
 // answers is not read either. The server never speaks first: SDKs poll with the
 // revision they hold.
 func (s *Server) Discover(stream service_manage.PolarisGRPC_DiscoverServer) error {
+	q := s.request(stream.Context(), "Discover", auth.Discover)
 	for {
 		req, err := stream.Recv()
 		if errors.Is(err, io.EOF) {
@@ -31,7 +32,7 @@ func (s *Server) Discover(stream service_manage.PolarisGRPC_DiscoverServer) erro
 		if err != nil {
 			return err
 		}
-		if err := stream.SendMsg(s.answer(stream.Context(), req)); err != nil {
+		if err := stream.SendMsg(s.answer(stream.Context(), q.with(req.GetService().GetToken().GetValue()), req)); err != nil {
 			return err
 		}
 	}
@@ -39,21 +40,20 @@ func (s *Server) Discover(stream service_manage.PolarisGRPC_DiscoverServer) erro
 
 // answer makes one response. Whatever the outcome it repeats type, namespace,
 // name and direction as requested: SDKs pair answers with requests by them.
-func (s *Server) answer(ctx context.Context, req *service_manage.DiscoverRequest) *answer {
+func (s *Server) answer(ctx context.Context, q *request, req *service_manage.DiscoverRequest) *answer {
 	out := &answer{
 		typ: req.GetType(), direction: req.GetDirection(),
 		namespace: req.GetService().GetNamespace().GetValue(), name: req.GetService().GetName().GetValue(),
 	}
-	key := keyOf(req)
-	err := s.may(ctx, auth.Discover, key)
+	err := s.identify(ctx, q)
 	if err == nil {
-		err = s.fill(ctx, key, req, out)
+		err = s.fill(ctx, q, req, out)
 	}
 	if err != nil {
 		out.code, out.info = codeOf(err)
 		out.revision, out.data = "", data{}
 		if naming.KindOf(err) == naming.Internal {
-			s.Log.Error("an answer could not be made", zap.Stringer("type", out.typ), zap.Stringer("service", key), zap.Error(err))
+			s.Log.Error("an answer could not be made", zap.Stringer("type", out.typ), zap.Stringer("service", keyOf(req)), zap.Error(err))
 		}
 	}
 	return out
@@ -73,19 +73,23 @@ func keyOf(req *service_manage.DiscoverRequest) naming.ServiceKey {
 	return key
 }
 
-func (s *Server) fill(ctx context.Context, key naming.ServiceKey, req *service_manage.DiscoverRequest, out *answer) error {
-	has := req.GetService().GetRevision().GetValue()
+// fill answers somebody who is known. The instances of a service need the right
+// to discover it; lists show what somebody has this right for. What is the same
+// for whatever service, and tells nothing of one, needs none: SDKs ask for the
+// rules of services that they do not call, and probe without a service.
+func (s *Server) fill(ctx context.Context, q *request, req *service_manage.DiscoverRequest, out *answer) error {
+	key, has := keyOf(req), req.GetService().GetRevision().GetValue()
 	switch req.GetType() {
 	case service_manage.DiscoverRequest_INSTANCE:
-		v, err := s.instancesOf(ctx, key, req.GetFilter().GetOnlyHealthyInstance())
+		v, err := s.instancesOf(ctx, q, key, req.GetFilter().GetOnlyHealthyInstance())
 		if err != nil {
 			return err
 		}
 		return s.show(v, has, out)
 	case service_manage.DiscoverRequest_SERVICES:
-		return s.show(&services{s.World.World(), key.Namespace, req.GetService().GetBusiness().GetValue()}, has, out)
+		return s.show(&services{s.World.World(), s.scope(q), key.Namespace, req.GetService().GetBusiness().GetValue()}, has, out)
 	case service_manage.DiscoverRequest_NAMESPACES:
-		return s.show(namespaces{s.World.World()}, has, out)
+		return s.show(namespaces{s.World.World(), s.scope(q)}, has, out)
 	case service_manage.DiscoverRequest_ROUTING:
 		if out.changed(noRules, has) {
 			return out.routing()

@@ -81,51 +81,6 @@ func (*backend) Locate(ip string) naming.Location {
 	return naming.Location{}
 }
 
-// guard is an Authorizer that notes what it was asked, and may refuse.
-type guard struct {
-	auth.Open
-	mu    sync.Mutex
-	asked []question
-	deny  error
-	only  string // deny only what is in this namespace
-}
-
-type question struct {
-	Action   auth.Action
-	Resource auth.Resource
-}
-
-func (g *guard) Allow(_ context.Context, _ auth.API, _ auth.Principal, a auth.Action, r auth.Resource) error {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	g.asked = append(g.asked, question{a, r})
-	if g.only != "" && r.Namespace != g.only {
-		return nil
-	}
-	return g.deny
-}
-
-func (g *guard) refuseFor(namespace string, err error) {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	g.only, g.deny = namespace, err
-}
-
-func (g *guard) refuse(err error) {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	g.deny = err
-}
-
-// take returns the questions since the last call.
-func (g *guard) take() []question {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	out := g.asked
-	g.asked = nil
-	return out
-}
-
 // door is a running server with a real client.
 type door struct {
 	service_manage.PolarisGRPCClient
@@ -142,11 +97,12 @@ type door struct {
 type option func(*setup)
 
 type setup struct {
-	registry func(polaris.Registry) polaris.Registry
-	peer     net.Addr
-	agent    string
-	noAuto   bool
-	dial     []grpc.DialOption
+	identities func(context.Context) []string
+	registry   func(polaris.Registry) polaris.Registry
+	peer       net.Addr
+	agent      string
+	noAuto     bool
+	dial       []grpc.DialOption
 }
 
 // open starts the door; everything is stopped when the test ends.
@@ -166,7 +122,7 @@ func open(t testing.TB, options ...option) *door {
 	}
 	srv := grpc.NewServer(polaris.Options()...)
 	polaris.New(polaris.Deps{
-		Registry: reg, World: d.backend, Auth: d.guard, Log: zaptest.NewLogger(t),
+		Registry: reg, World: d.backend, Auth: d.guard, Refused: d.guard.note, Identities: s.identities, Log: zaptest.NewLogger(t),
 		Ready: func() bool { return !d.loading.Load() },
 	}).Register(srv)
 	lis := bufconn.Listen(1 << 20)

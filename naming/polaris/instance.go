@@ -16,13 +16,15 @@ import (
 // with every registration, changes nothing: an answer before the commit could
 // be lost, and a group commit takes milliseconds.
 func (s *Server) RegisterInstance(ctx context.Context, in *service_manage.Instance) (*service_manage.Response, error) {
-	r := registrationOf(in, actorOf(ctx))
-	err := s.may(ctx, auth.Register, r.Service)
+	q := s.request(ctx, "RegisterInstance", auth.Register).with(in.GetServiceToken().GetValue())
+	r := registrationOf(in)
+	err := s.may(ctx, q, r.Service)
 	var res naming.Result
 	if err == nil {
+		r.Actor = actorOf(ctx, q)
 		res, err = s.Registry.Register(ctx, r)
 	}
-	out := s.reply(ctx, "RegisterInstance", err)
+	out := s.reply(ctx, q.method, err)
 	out.Instance = echo(in)
 	if err == nil {
 		reveal(ctx, res.Revision)
@@ -41,14 +43,15 @@ func (s *Server) RegisterInstance(ctx context.Context, in *service_manage.Instan
 // DeregisterInstance removes an instance; removing what is not there answers
 // 200000 (polaris-java needs that).
 func (s *Server) DeregisterInstance(ctx context.Context, in *service_manage.Instance) (*service_manage.Response, error) {
-	ref, err := s.allowStored(ctx, auth.Deregister, in)
+	q := s.request(ctx, "DeregisterInstance", auth.Deregister).with(in.GetServiceToken().GetValue())
+	ref, err := s.allowStored(ctx, q, refOf(in))
 	if err == nil {
 		var res naming.Result
-		if res, err = s.Registry.Deregister(ctx, ref, actorOf(ctx)); err == nil {
+		if res, err = s.Registry.Deregister(ctx, ref, actorOf(ctx, q)); err == nil {
 			reveal(ctx, res.Revision)
 		}
 	}
-	out := s.reply(ctx, "DeregisterInstance", err)
+	out := s.reply(ctx, q.method, err)
 	out.Instance = echo(in)
 	return out, nil
 }
@@ -56,11 +59,12 @@ func (s *Server) DeregisterInstance(ctx context.Context, in *service_manage.Inst
 // Heartbeat renews the lease of an instance. 400202 on the first beat of an
 // unknown one: SDKs register again on it.
 func (s *Server) Heartbeat(ctx context.Context, in *service_manage.Instance) (*service_manage.Response, error) {
-	ref, err := s.allowStored(ctx, auth.Heartbeat, in)
+	q := s.request(ctx, "Heartbeat", auth.Heartbeat).with(in.GetServiceToken().GetValue())
+	ref, err := s.allowStored(ctx, q, refOf(in))
 	if err == nil {
 		_, err = s.Registry.Heartbeat(ctx, ref)
 	}
-	out := s.reply(ctx, "Heartbeat", err)
+	out := s.reply(ctx, q.method, err)
 	out.Instance = echo(in)
 	return out, nil
 }
@@ -69,26 +73,30 @@ func (s *Server) Heartbeat(ctx context.Context, in *service_manage.Instance) (*s
 // request that also carries an id prove nothing, and returns the reference
 // bound to the service that was allowed. A place may be named by an alias: the
 // instance is the source's.
-func (s *Server) allowStored(ctx context.Context, a auth.Action, in *service_manage.Instance) (naming.Ref, error) {
-	ref := refOf(in)
+func (s *Server) allowStored(ctx context.Context, q *request, ref naming.Ref) (naming.Ref, error) {
+	if err := s.identify(ctx, q); err != nil {
+		return ref, err
+	}
+	w := s.World.World()
 	if ref.ID == nil {
-		ref.Service = s.source(ref.Service)
-	} else if i := s.World.World().Instance(*ref.ID); i != nil {
+		ref.Service = source(w, ref.Service)
+	} else if i := w.Instance(*ref.ID); i != nil {
 		ref.Service = i.Service
 	}
-	return ref, s.may(ctx, a, ref.Service)
+	return ref, s.allow(ctx, q, w, ref.Service)
 }
 
 // ReportClient records an SDK process and tells it where it runs. polaris-go
 // sends no Discover before it got a good answer. The answer repeats the whole
 // client, with a location on every success.
 func (s *Server) ReportClient(ctx context.Context, in *service_manage.Client) (*service_manage.Response, error) {
-	err := s.may(ctx, auth.Report, naming.ServiceKey{})
+	q := s.request(ctx, "ReportClient", auth.Report)
+	err := s.may(ctx, q, naming.ServiceKey{})
 	var c naming.Client
 	if err == nil {
-		c, err = s.Registry.ReportClient(ctx, clientOf(in), actorOf(ctx))
+		c, err = s.Registry.ReportClient(ctx, clientOf(in), actorOf(ctx, q))
 	}
-	out := s.reply(ctx, "ReportClient", err)
+	out := s.reply(ctx, q.method, err)
 	out.Client = proto.CloneOf(in)
 	out.Client.Location = nil
 	if err == nil {

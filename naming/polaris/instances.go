@@ -4,12 +4,12 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/binary"
+	"slices"
 
 	"github.com/polarismesh/specification/source/go/api/v1/service_manage"
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/wrapperspb"
 
-	"polestar/auth"
 	"polestar/naming"
 )
 
@@ -23,32 +23,39 @@ type instances struct {
 	asked   naming.ServiceKey
 	healthy bool // only healthy ones
 	loads   uint64
+	scope   string // the key of what the reader sees, when there are more than one
 }
 
 // instancesOf finds what is asked for: the service of that namespace and name,
 // of an alias its source. When there is none, the services of that name in
-// other namespaces which export to the asked one are shown as one.
-func (s *Server) instancesOf(ctx context.Context, key naming.ServiceKey, healthy bool) (*instances, error) {
+// other namespaces which export to the asked one are shown as one, as far as
+// the reader may discover them.
+func (s *Server) instancesOf(ctx context.Context, q *request, key naming.ServiceKey, healthy bool) (*instances, error) {
+	w := s.World.World()
+	if err := s.allow(ctx, q, w, key); err != nil {
+		return nil, err
+	}
 	if key.Name == "" {
 		return nil, naming.Errorf(naming.Invalid, naming.FieldService, "service: must not be empty")
 	}
 	if len(key.Name) > naming.MaxService || len(key.Namespace) > naming.MaxNamespace { // not repeated in the text
 		return nil, naming.Errorf(naming.NotFound, "", "a service with so long a name does not exist")
 	}
-	w := s.World.World()
 	out := &instances{asked: key, healthy: healthy, loads: w.Loads()}
 	if out.first = naming.Resolve(w, key); out.first == nil {
-		found := naming.Exported(w, key)
+		scope := s.scope(q)
+		// Being exported makes a service visible under this name to those who may
+		// discover it, and to nobody else.
+		found := slices.DeleteFunc(naming.Exported(w, key), func(st *naming.ServiceState) bool { return !sees(scope, w, st.Service) })
 		if len(found) == 0 {
 			return nil, naming.Errorf(naming.NotFound, "", "service %q does not exist", key)
 		}
-		// Who exports a service has said who may see it.
-		out.first, out.more = found[0], found[1:]
+		out.first, out.more, out.scope = found[0], found[1:], scope.Key
 		return out, nil
 	}
 	if source := out.first.Service.Key; source != key {
 		// Another name does not widen what somebody may read.
-		return out, s.allow(ctx, auth.Discover, source.Namespace, source.Name)
+		return out, s.allow(ctx, q, w, source)
 	}
 	return out, nil
 }
@@ -56,7 +63,7 @@ func (s *Server) instancesOf(ctx context.Context, key naming.ServiceKey, healthy
 func (i *instances) place() place {
 	p := place{typ: service_manage.DiscoverRequest_INSTANCE, service: i.first.Service.Key, healthy: i.healthy}
 	if len(i.more) > 0 {
-		p.service, p.merged = i.asked, true
+		p.service, p.merged, p.scope = i.asked, true, i.scope
 	}
 	return p
 }

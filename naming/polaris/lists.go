@@ -10,20 +10,23 @@ import (
 	"github.com/polarismesh/specification/source/go/api/v1/service_manage"
 	"google.golang.org/protobuf/types/known/wrapperspb"
 
+	"polestar/auth"
 	"polestar/naming"
 )
 
 // services is the list of a namespace's services and of those which others
-// export to it; the empty namespace lists all there are.
+// export to it, as far as the reader may discover them; the empty namespace
+// lists all there are.
 type services struct {
 	world     naming.World
+	scope     auth.Scope
 	namespace string
 	business  string // empty: of any
 }
 
 func (l *services) place() place {
 	return place{
-		typ: service_manage.DiscoverRequest_SERVICES, service: naming.ServiceKey{Namespace: l.namespace}, business: l.business,
+		typ: service_manage.DiscoverRequest_SERVICES, service: naming.ServiceKey{Namespace: l.namespace}, business: l.business, scope: l.scope.Key,
 	}
 }
 
@@ -39,7 +42,7 @@ func (l *services) all(yield func(*naming.Service) bool) {
 	}
 	for _, list := range lists {
 		for st := range list {
-			if (l.business == "" || st.Service.Business == l.business) && !yield(st.Service) {
+			if (l.business == "" || st.Service.Business == l.business) && sees(l.scope, l.world, st.Service) && !yield(st.Service) {
 				return
 			}
 		}
@@ -71,19 +74,34 @@ func (l *services) encode() (data, error) {
 	return dataOf(out)
 }
 
-// namespaces is the list of all namespaces.
-type namespaces struct{ world naming.World }
+// namespaces is the list of all namespaces in which the reader may discover
+// something.
+type namespaces struct {
+	world naming.World
+	scope auth.Scope
+}
 
-func (namespaces) place() place { return place{typ: service_manage.DiscoverRequest_NAMESPACES} }
+func (l namespaces) place() place {
+	return place{typ: service_manage.DiscoverRequest_NAMESPACES, scope: l.scope.Key}
+}
 
 func (l namespaces) version() version {
 	return version{revision: l.world.Revision(), loads: l.world.Loads()}
 }
 
+// all walks the listed namespaces.
+func (l namespaces) all(yield func(*naming.Namespace) bool) {
+	for n := range l.world.Namespaces() {
+		if l.scope.Sees(n, nil) && !yield(n) {
+			return
+		}
+	}
+}
+
 // revision does not cover times, which differ by the server's time zone.
 func (l namespaces) revision() string {
 	sum := sha256.New()
-	for n := range l.world.Namespaces() {
+	for n := range l.all {
 		_, _ = fmt.Fprintf(sum, "%q %q %q\n", n.Name, n.Comment, n.Owner)
 	}
 	return short(sum.Sum(nil))
@@ -91,7 +109,7 @@ func (l namespaces) revision() string {
 
 func (l namespaces) encode() (data, error) {
 	out := &service_manage.DiscoverResponse{}
-	for n := range l.world.Namespaces() {
+	for n := range l.all {
 		out.Namespaces = append(out.Namespaces, &model.Namespace{
 			Name:    wrapperspb.String(n.Name),
 			Comment: wrapperspb.String(n.Comment),

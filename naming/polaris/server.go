@@ -2,7 +2,6 @@ package polaris
 
 import (
 	"context"
-	"net"
 	"strings"
 	"unicode"
 	"unicode/utf8"
@@ -13,7 +12,6 @@ import (
 	"google.golang.org/grpc/encoding"
 	_ "google.golang.org/grpc/encoding/proto" // the codec that ours falls back to
 	"google.golang.org/grpc/metadata"
-	"google.golang.org/grpc/peer"
 	"google.golang.org/protobuf/types/known/wrapperspb"
 
 	"polestar/auth"
@@ -34,7 +32,12 @@ type Deps struct {
 	Registry Registry
 	World    naming.Snapshots
 	Auth     auth.Gate
-	Log      *zap.Logger
+	// Identities are those of a call's verified client certificate; nil: this
+	// door takes none.
+	Identities func(ctx context.Context) []string
+	// Refused is told of everybody who is turned away; nil: nobody is.
+	Refused func(auth.Refusal)
+	Log     *zap.Logger
 	// Ready is false while this node must not answer from its registry.
 	Ready func() bool
 }
@@ -42,13 +45,17 @@ type Deps struct {
 // Server implements v1.PolarisGRPC and v1.PolarisServiceContractGRPC.
 type Server struct {
 	Deps
+	open  bool // nobody is asked who he is
 	shelf *shelf
 }
 
 var _ service_manage.PolarisGRPCServer = (*Server)(nil)
 
 // New makes the door.
-func New(d Deps) *Server { return &Server{Deps: d, shelf: newShelf(shelfBytes)} }
+func New(d Deps) *Server {
+	_, open := d.Auth.(auth.Open)
+	return &Server{Deps: d, open: open, shelf: newShelf(shelfBytes)}
+}
 
 // The windows of flow control towards the server, in bytes: what a client may
 // send that nobody has read yet. Fixed ones, for gRPC would widen those of a
@@ -71,20 +78,6 @@ func Options() []grpc.ServerOption {
 func (s *Server) Register(on *grpc.Server) {
 	service_manage.RegisterPolarisGRPCServer(on, s)
 	service_manage.RegisterPolarisServiceContractGRPCServer(on, s)
-}
-
-// actorOf says who is calling, for the change log.
-func actorOf(ctx context.Context) naming.Actor {
-	var a naming.Actor
-	if p, ok := peer.FromContext(ctx); ok && p.Addr != nil {
-		if host, _, err := net.SplitHostPort(p.Addr.String()); err == nil {
-			a.Address = host
-		}
-	}
-	if v := metadata.ValueFromIncomingContext(ctx, "user-agent"); len(v) > 0 {
-		a.Agent = plain(v[0])
-	}
-	return a
 }
 
 // plain makes a header fit for records and logs: HTTP/2 lets any byte
@@ -110,28 +103,9 @@ func (s *Server) ready() error {
 	return naming.Errorf(naming.NotReady, "", "this server is still loading; ask again")
 }
 
-// allow asks auth and turns a refusal into an error of naming.
-func (s *Server) allow(ctx context.Context, a auth.Action, namespace, service string) error {
-	err := s.Auth.Allow(ctx, auth.ClientAPI, auth.Principal{}, a, auth.Resource{Namespace: namespace, Service: service})
-	if err != nil {
-		return naming.Errorf(naming.Denied, "", "%s", err)
-	}
-	return nil
-}
-
-// may is what every method asks first. A node that is not ready knows neither
-// what is registered nor who may what: it must not say 400202 or 401001, on
-// which SDKs register again or drop what they have.
-func (s *Server) may(ctx context.Context, a auth.Action, key naming.ServiceKey) error {
-	if err := s.ready(); err != nil {
-		return err
-	}
-	return s.allow(ctx, a, key.Namespace, key.Name)
-}
-
 // source is the service that an alias stands for, and any other key itself.
-func (s *Server) source(key naming.ServiceKey) naming.ServiceKey {
-	if st := s.World.World().Service(key); st != nil && st.Service.IsAlias() {
+func source(w naming.World, key naming.ServiceKey) naming.ServiceKey {
+	if st := w.Service(key); st != nil && st.Service.IsAlias() {
 		return st.Service.AliasFor
 	}
 	return key

@@ -31,6 +31,7 @@ type place struct {
 	business string            // of a list of services
 	healthy  bool              // of instances: only healthy ones
 	merged   bool              // instances of services of that name in other namespaces
+	scope    string            // of what spans several services: key of what the reader sees
 }
 
 // version identifies the content of a place on this server.
@@ -88,7 +89,7 @@ func (s *shelf) find(p place, at version) *entry {
 	case e != nil && e.at.revision > at.revision:
 		e = &entry{at: at} // the snapshot of a slow caller: not worth keeping
 	default:
-		e = &entry{at: at, bytes: entryBytes + len(p.business)}
+		e = &entry{at: at, bytes: entryBytes + len(p.business) + len(p.scope)}
 		s.put(p, e)
 	}
 	return e

@@ -1,7 +1,6 @@
 package polaris_test
 
 import (
-	"errors"
 	"maps"
 	"slices"
 	"testing"
@@ -9,6 +8,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"github.com/polarismesh/specification/source/go/api/v1/service_manage"
 
+	"polestar/auth"
 	"polestar/naming"
 	"polestar/naming/polaris"
 )
@@ -37,7 +37,12 @@ func TestEveryCodeOverTheWire(t *testing.T) {
 	whole.register(t, squatter)
 	loading, denying := open(t), open(t)
 	loading.loading.Store(true)
-	denying.guard.refuse(errors.New("no"))
+	people := known(map[string][]string{"ann": nil, "off": nil})
+	people[slices.IndexFunc(people, func(p person) bool { return p.Name == "off" })].hold = auth.Disabled
+	denying.guard.admit(people)
+	shows := func(token string) func(*service_manage.Instance) {
+		return func(i *service_manage.Instance) { i.ServiceToken = str(token) }
+	}
 
 	register := func(d *door, change func(*service_manage.Instance)) coded {
 		in := message("n", "a", 80)
@@ -87,7 +92,10 @@ func TestEveryCodeOverTheWire(t *testing.T) {
 		400305: register(strict, func(i *service_manage.Instance) { i.Namespace = str("m") }),
 		400501: contractTo(t, whole, "alias"),
 		400502: register(whole, func(i *service_manage.Instance) { i.Service = str("alias") }),
-		401001: register(denying, func(*service_manage.Instance) {}),
+		401000: register(denying, func(*service_manage.Instance) {}),
+		401001: register(denying, shows("ann-token")),
+		401003: register(denying, shows("off-token")),
+		401004: register(denying, shows("wrong")),
 		409000: removed(t, whole, message("n", "a", 5)),
 		429001: fails(naming.Overloaded),
 		500000: register(loading, func(*service_manage.Instance) {}),
