@@ -94,9 +94,17 @@ func (s *Server) scope(q *request) auth.Scope {
 	return s.Auth.Scope(auth.ClientAPI, q.by)
 }
 
-// resourceOf is a service as it is stored, with who created it.
-func resourceOf(_ naming.World, key naming.ServiceKey) auth.Resource {
-	return auth.Resource{Namespace: key.Namespace, Service: key.Name}
+// resourceOf is a service as it is stored, with who created it and its
+// namespace, as far as they exist.
+func resourceOf(w naming.World, key naming.ServiceKey) auth.Resource {
+	r := auth.Resource{Namespace: key.Namespace, Service: key.Name}
+	if n := w.Namespace(key.Namespace); n != nil {
+		r.NamespaceCreator = n.Creator
+	}
+	if st := w.Service(key); st != nil {
+		r.ServiceCreator = st.Service.Creator
+	}
+	return r
 }
 
 // sees reports whether a service of a world is in a scope.

@@ -313,3 +313,45 @@ func TestSharedAnswersAreOnlyOfThoseWhoSeeTheSame(t *testing.T) {
 		}
 	})
 }
+
+// Who created a service and its namespace is part of what is asked: policies
+// may be about one's own.
+func TestCreatorsAreAskedFor(t *testing.T) {
+	b, g := newBackend(t, nil), &guard{}
+	l := b.Load()
+	for _, o := range []naming.Object{
+		&naming.Namespace{Name: "n", Creator: "ann"},
+		&naming.Service{ID: "s", Key: key("n", "a"), Creator: "bob"},
+		&naming.Service{ID: "t", Key: key("n", "alias"), Creator: "eve", AliasFor: key("n", "a")},
+		&naming.Instance{ID: "i", Service: key("n", "a"), Host: "10.0.0.1", Port: 1, TTL: 5},
+	} {
+		if err := l.Add(o); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := l.Publish(1); err != nil {
+		t.Fatal(err)
+	}
+	s := polaris.New(polaris.Deps{
+		Registry: naming.NewRegistrar(naming.Config{AutoCreate: true}, naming.Deps{Writer: b, World: b, Beats: b}),
+		World:    b, Auth: g, Log: zap.NewNop(), Ready: func() bool { return true },
+	})
+	own := func(name, creator string) auth.Resource {
+		return auth.Resource{Namespace: "n", Service: name, NamespaceCreator: "ann", ServiceCreator: creator}
+	}
+	lie := message("m", "b", 1)
+	lie.Id = str("i")
+	res, err := s.Heartbeat(t.Context(), lie)
+	wantCode(t, res, err, 200000)
+	polaris.Answer(t.Context(), s, query(typeInstance, "n", "alias", ""))
+	polaris.Answer(t.Context(), s, query(typeInstance, "n", "new", ""))
+	want := []question{
+		{auth.Heartbeat, own("a", "bob")},
+		{auth.Discover, own("alias", "eve")},
+		{auth.Discover, own("a", "bob")},
+		{auth.Discover, own("new", "")},
+	}
+	if diff := cmp.Diff(want, g.take()); diff != "" {
+		t.Errorf("asked (-want +got):\n%s", diff)
+	}
+}
