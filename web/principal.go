@@ -2,7 +2,6 @@ package web
 
 import (
 	"context"
-	"crypto/x509"
 	"errors"
 	"net/http"
 	"strings"
@@ -10,6 +9,7 @@ import (
 	"github.com/go-chi/chi/v5"
 
 	"polestar/auth"
+	"polestar/internal/tlsfiles"
 	"polestar/naming"
 )
 
@@ -40,19 +40,8 @@ func credentials(r *http.Request) auth.Credentials {
 	} else {
 		c.Token = r.Header.Get("X-Polaris-Token")
 	}
-	if r.TLS != nil && len(r.TLS.VerifiedChains) > 0 && len(r.TLS.VerifiedChains[0]) > 0 {
-		c.Identities = identities(r.TLS.VerifiedChains[0][0])
-	}
+	c.Identities = tlsfiles.Verified(r.TLS)
 	return c
-}
-
-// identities are the names of a certificate: URIs first.
-func identities(leaf *x509.Certificate) []string {
-	out := make([]string, 0, len(leaf.URIs)+len(leaf.DNSNames))
-	for _, u := range leaf.URIs {
-		out = append(out, u.String())
-	}
-	return append(out, leaf.DNSNames...)
 }
 
 // callerOf is who sent a request.

@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"net"
 	"sync/atomic"
 
 	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
@@ -16,6 +15,7 @@ import (
 	"polestar/internal/buildinfo"
 	"polestar/internal/grpcserver"
 	"polestar/internal/lifecycle"
+	"polestar/internal/tlsfiles"
 	"polestar/naming"
 	"polestar/naming/cleanup"
 	"polestar/naming/cluster"
@@ -61,6 +61,8 @@ type app struct {
 	xds      *grpcserver.Server
 	beatDoor *grpcserver.Server // nil: this server has no door for beats in groups
 	web      *web.Server
+	tls      *tlsfiles.Watcher
+	tlsOf    map[string]*tlsfiles.Door // by the name of the door; none: plain text
 }
 
 // runServer runs a whole server until ctx ends.
@@ -78,6 +80,9 @@ func newApp(cfg Config, log *zap.Logger) (*app, error) {
 	a := &app{cfg: cfg, log: log, metrics: prometheus.NewRegistry(), registry: registry.New()}
 	a.metrics.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}), worldCollector{a.registry})
 	var err error
+	if err = a.buildTLS(); err != nil {
+		return nil, err
+	}
 	if err = a.buildLeases(); err != nil {
 		return nil, err
 	}
@@ -124,7 +129,7 @@ func (a *app) buildDoors() (err error) {
 	if err = a.buildCleanup(registrar); err != nil {
 		return err
 	}
-	if a.polaris, err = grpcserver.New(a.cfg.Polaris, a.metrics, a.log, polaris.Options()...); err != nil {
+	if a.polaris, err = grpcserver.New(a.cfg.Polaris, a.metrics, a.log, append(polaris.Options(), a.creds("polaris")...)...); err != nil {
 		return err
 	}
 	polaris.New(polaris.Deps{
@@ -144,7 +149,7 @@ func (a *app) buildDoors() (err error) {
 	if err != nil {
 		return err
 	}
-	if a.xds, err = grpcserver.New(a.cfg.XDS, a.metrics, a.log, grpc.ForceServerCodecV2(ads.Codec())); err != nil {
+	if a.xds, err = grpcserver.New(a.cfg.XDS, a.metrics, a.log, append(a.creds("xds"), grpc.ForceServerCodecV2(ads.Codec()))...); err != nil {
 		return err
 	}
 	a.ads.Register(a.xds.GRPC())
@@ -163,6 +168,7 @@ func (a *app) buildDoors() (err error) {
 		World: a.registry.World, Loaded: a.loaded.Load, Admin: registrar, Checks: a.checks, Clients: a.clients,
 		ChangeLog: &a.store, LogBounds: reach(a.cfg.Log), Await: a.registry.Await, Cleanup: cleanups{a.cleaner},
 		Problems: a.problems, Guard: &a.guard, Explain: a.explainer(), Receipt: a.receipts.Wait, OpenMetrics: true, Auth: auth.Open{}, Refused: func(web.Refusal) {}, Metrics: a.metrics, Log: a.log.Named("web"),
+		TLS: a.httpTLS(),
 	})
 	return nil
 }
@@ -175,7 +181,7 @@ func (a *app) parts() []lifecycle.Component {
 	serve := func(name string, s *grpcserver.Server) lifecycle.Component {
 		return lifecycle.Component{Name: name, Start: s.Listen, Run: s.Serve}
 	}
-	var parts []lifecycle.Component
+	parts := a.tlsParts()
 	if a.cmdb != nil { // first: a mistake in the file is told at once
 		parts = append(parts, lifecycle.Component{Name: "cmdb", Start: a.cmdb.Load, Run: a.cmdb.Run})
 	}
@@ -219,17 +225,7 @@ func (a *app) open(ctx context.Context) error {
 
 func (a *app) announce(context.Context) error {
 	a.ready.Store(true)
-	for name, addr := range map[string]net.Addr{"polaris": a.polaris.Addr(), "xds": a.xds.Addr(), "http": a.web.Addr()} {
-		if tcp, ok := addr.(*net.TCPAddr); ok && !tcp.IP.IsLoopback() {
-			a.log.Warn("anybody who reaches this address may register and read: it is not bound to loopback, and there is no authentication",
-				zap.String("door", name), zap.Stringer("address", addr))
-		}
-	}
-	if a.beatDoor != nil {
-		if tcp, ok := a.beatDoor.Addr().(*net.TCPAddr); ok && !tcp.IP.IsLoopback() {
-			a.log.Warn("the secret of the heartbeat door travels as it is: the address is not bound to loopback", zap.Stringer("address", tcp))
-		}
-	}
+	a.warnExposed()
 	a.logCleanup()
 	a.log.Info("ready", zap.Stringer("polaris", a.polaris.Addr()), zap.Stringer("xds", a.xds.Addr()), zap.Stringer("http", a.web.Addr()))
 	return nil
@@ -241,7 +237,7 @@ func (a *app) checks() []web.Check {
 	if !c.Ready {
 		c.Text = "the server is starting or stopping"
 	}
-	checks := []web.Check{c, a.checkLeases()}
+	checks := []web.Check{c, a.checkLeases(), a.checkTLS()}
 	if a.cluster != nil {
 		checks = append(checks, web.Check{Name: "database", Ready: true, Text: a.cutOff()}, // reads go on without it
 			web.Check{Name: "comparison", Ready: true, Text: a.compared()})

@@ -73,6 +73,7 @@ func (c *Config) readSecrets() error {
 	if c.Cluster.Address == "" {
 		c.Cluster.Address = c.Peer.Addr
 	}
+	c.Cluster.Mutual = c.peerTLS().Requires()
 	c.Cluster.ID, err = runID(c.ServerID)
 	return err
 }
@@ -124,7 +125,7 @@ func (c *Config) validateCluster() error {
 // buildCluster makes what a server on a shared store has besides.
 func (a *app) buildCluster() (err error) {
 	a.cluster, err = cluster.New(a.cfg.Cluster, cluster.Deps{
-		Members: &a.store, Beat: a.beatHere, Moved: a.moved, Hinted: a.follower.Hint,
+		Members: &a.store, Dial: a.peerCreds(), Beat: a.beatHere, Moved: a.moved, Hinted: a.follower.Hint,
 		Hold: func(hold bool, why string) {
 			a.leases.Hold(hold)
 			a.reports.Hold(hold)
@@ -139,7 +140,7 @@ func (a *app) buildCluster() (err error) {
 	if err != nil || a.cfg.Peer.Addr == "" {
 		return err
 	}
-	if a.peer, err = grpcserver.New(a.cfg.Peer, a.metrics, a.log); err != nil {
+	if a.peer, err = grpcserver.New(a.cfg.Peer, a.metrics, a.log, a.creds("peer")...); err != nil {
 		return err
 	}
 	peerpb.RegisterPeerServiceServer(a.peer.GRPC(), a.cluster.Server())

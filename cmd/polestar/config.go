@@ -58,6 +58,10 @@ type Config struct {
 
 	Heartbeat          grpcserver.Config // no address: no such door
 	HeartbeatTokenFile string            // holds the secret of that door
+
+	TLS            tlsConfig
+	PeerIdentities []string // names in the certificates of other servers
+	AllowPlaintext bool     // doors without TLS may be reachable from other machines
 }
 
 func defaultConfig() Config {
@@ -70,7 +74,7 @@ func defaultConfig() Config {
 		DrainTimeout: 5 * time.Second, AutoCreate: true, ClientTTL: 2 * time.Minute,
 		Polaris: grpcserver.Default("polaris", "127.0.0.1:8091"),
 		XDS:     xdsDoor(), Heartbeat: grpcserver.Default("heartbeat", ""),
-		Batch: defaultBatch(), Lease: health.Default(), Log: store.DefaultLogBounds(), Cleanup: cleanup.Default(),
+		Batch: defaultBatch(), Lease: health.Default(), Log: store.DefaultLogBounds(), Cleanup: cleanup.Default(), TLS: defaultTLS(),
 	}
 	c.MySQL, c.Cluster, c.Follow, c.Peer = defaultCluster()
 	return c
@@ -115,7 +119,7 @@ func settings() []setting {
 		number("store.log-max-revisions", "records that the change log keeps", func(c *Config) *uint64 { return &c.Log.MaxRevisions }),
 		span("store.log-max-age", "age of what the change log keeps; 0: any", func(c *Config) *time.Duration { return &c.Log.MaxAge }),
 		number("store.log-max-bytes", "bytes that the change log keeps", func(c *Config) *uint64 { return &c.Log.MaxBytes }),
-	}, cleanupSettings(), clusterSettings(), batchSettings(), heartbeatSettings(), doorSettings("polaris", func(c *Config) *grpcserver.Config { return &c.Polaris }),
+	}, cleanupSettings(), clusterSettings(), batchSettings(), heartbeatSettings(), tlsSettings(), doorSettings("polaris", func(c *Config) *grpcserver.Config { return &c.Polaris }),
 		doorSettings("xds", func(c *Config) *grpcserver.Config { return &c.XDS }))
 }
 
@@ -249,7 +253,7 @@ func (c *Config) Validate() error {
 	if c.DrainTimeout <= 0 || c.DrainTimeout > 10*time.Minute {
 		errs = append(errs, fmt.Errorf("drain-timeout: %s is not between 1ns and 10m", c.DrainTimeout))
 	}
-	return errors.Join(append(errs, c.validateCluster(), c.validateHeartbeat(), c.validateClients(), c.Polaris.Validate(), c.XDS.Validate(), c.Batch.Validate(), c.Lease.Validate(), c.Log.Validate(), c.Cleanup.Validate())...)
+	return errors.Join(append(errs, c.validateCluster(), c.validateHeartbeat(), c.validateClients(), c.validateTLS(), c.validateExposure(), c.Polaris.Validate(), c.XDS.Validate(), c.Batch.Validate(), c.Lease.Validate(), c.Log.Validate(), c.Cleanup.Validate())...)
 }
 
 func isPort(s string) bool {

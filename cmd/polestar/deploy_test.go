@@ -71,6 +71,7 @@ func TestDeployFiles(t *testing.T) {
 		if arg, ok := strings.CutPrefix(strings.TrimSpace(line), "- "); ok && (arg == "server" || strings.HasPrefix(arg, "--")) {
 			args = append(args, strings.NewReplacer(
 				"$(POD_NAME)", "polestar-0", "{{ .Release.Name }}", "polestar", "{{ .Values.mysql.dsn }}", "u@tcp(h:1)/d", "{{ .Values.logLevel }}", "info",
+				"{{ .Values.tls.clientAuth }}", "require", "{{ .Values.allowPlaintext }}", "false",
 			).Replace(arg))
 		}
 	}

@@ -47,7 +47,7 @@ func (a *app) buildHeartbeats(r *naming.Registrar) error {
 	if err != nil {
 		return err
 	}
-	if a.beatDoor, err = grpcserver.New(a.cfg.Heartbeat, a.metrics, a.log, grpcserver.Secret(secret)...); err != nil {
+	if a.beatDoor, err = grpcserver.New(a.cfg.Heartbeat, a.metrics, a.log, append(grpcserver.Secret(secret), a.creds("heartbeat")...)...); err != nil {
 		return err
 	}
 	h.Register(a.beatDoor.GRPC())

@@ -64,7 +64,7 @@ func root() *cobra.Command {
 		createCommand(), updateCommand(), deleteCommand(),
 		isolateCommand(), setCommand(), clearCommand(), cleanupCommand(),
 		registerCommand(), deregisterCommand(),
-		bootstrapCommand(), benchCommand(),
+		bootstrapCommand(), benchCommand(), tlsCommand(),
 	)
 }
 

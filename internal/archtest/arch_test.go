@@ -41,7 +41,7 @@ var may = map[string]string{
 	"xds/explain":         "naming naming/health xds/ads xds/resource",
 	"xds/receipt":         "naming proto/adminpb xds/ads xds/resource",
 	"xds":                 "xds/resource xds/cache naming naming/registry",
-	"web":                 "auth naming xds/explain xds/receipt",
+	"web":                 "auth naming xds/explain xds/receipt internal/tlsfiles",
 	"internal/lifecycle":  "",
 	"internal/localca":    "",
 	"internal/tlsfiles":   "",

@@ -11,6 +11,9 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 	"go.uber.org/zap"
+	"golang.org/x/time/rate"
+	"google.golang.org/grpc/credentials"
+	"google.golang.org/grpc/credentials/insecure"
 
 	"polestar/naming"
 )
@@ -20,6 +23,7 @@ type Config struct {
 	ID       string        // of this run of the server
 	Address  string        // where other members reach this one, host:port; empty: nowhere
 	Secret   string        // what members prove to each other; never shown
+	Mutual   bool          // their certificates prove it: nobody else gets through to [Cluster.Server]
 	Interval time.Duration // between two beats in the store, 100 ms…10 s
 	Dead     time.Duration // a member without a beat for so long is dead, at least 3 × Interval, up to 1 min
 }
@@ -39,8 +43,9 @@ func (c Config) Validate() error {
 		return fmt.Errorf("cluster.dead: %s is not between three intervals (%s) and 1m", c.Dead, 3*c.Interval)
 	case c.Address == "":
 		return nil
+	case c.Secret == "" && c.Mutual:
 	case len(c.Secret) < minSecret:
-		return fmt.Errorf("cluster.secret-file: holds %d bytes, at least %d are needed", len(c.Secret), minSecret)
+		return fmt.Errorf("cluster.secret-file: holds %d bytes, at least %d are needed; or let certificates prove who is a member: peer.tls.client-ca-file", len(c.Secret), minSecret)
 	}
 	if host, _, err := net.SplitHostPort(c.Address); err != nil || host == "" {
 		return fmt.Errorf("cluster.advertise: %q is not host:port", c.Address)
@@ -67,6 +72,8 @@ type Deps struct {
 	Hold func(hold bool, why string)
 	// Hinted is told a revision that a peer spoke of.
 	Hinted func(naming.Revision)
+	// Dial is how other members are called; nil: in plain text.
+	Dial credentials.TransportCredentials
 	// Visible is the newest revision that this server shows.
 	Visible func() naming.Revision
 	Metrics prometheus.Registerer
@@ -80,6 +87,7 @@ type Cluster struct {
 	meter meter
 	clock func() time.Duration // monotonic
 	ring  atomic.Pointer[ring]
+	tell  *rate.Limiter // of refusals in the log: who is refused must not fill it
 
 	mu    sync.Mutex // guards everything below
 	view  *view
@@ -96,7 +104,10 @@ func New(cfg Config, d Deps) (*Cluster, error) {
 	start := time.Now()
 	c := &Cluster{
 		cfg: cfg, deps: d, meter: newMeter(), clock: func() time.Duration { return time.Since(start) },
-		view: newView(cfg.ID, cfg.Dead), peers: map[string]*peer{},
+		view: newView(cfg.ID, cfg.Dead), peers: map[string]*peer{}, tell: rate.NewLimiter(1, 10),
+	}
+	if c.deps.Dial == nil {
+		c.deps.Dial = insecure.NewCredentials()
 	}
 	c.ring.Store(newRing(cfg.ID, []naming.Member{{ID: cfg.ID}}))
 	return c, c.meter.register(d.Metrics)

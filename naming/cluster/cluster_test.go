@@ -66,23 +66,28 @@ type server struct {
 
 const secret = "a secret of the cluster"
 
-func start(t *testing.T, rows *table, id string) *server {
+func start(t *testing.T, rows *table, id string, set ...func(*Config, *Deps, *[]grpc.ServerOption)) *server {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
 	s := &server{
-		grpc: grpc.NewServer(), beats: make(chan string, 100), hints: make(chan naming.Revision, 100),
+		beats: make(chan string, 100), hints: make(chan naming.Revision, 100),
 		moved: make(chan struct{}, 100), holds: make(chan string, 100),
 	}
 	cfg := Config{ID: id, Address: l.Addr().String(), Secret: secret, Interval: 100 * time.Millisecond, Dead: 400 * time.Millisecond}
-	s.Cluster, err = New(cfg, Deps{
+	deps := Deps{
 		Members: rows, Beat: func(id string) bool { s.beats <- id; return true }, Moved: func() { s.moved <- struct{}{} },
 		Hold: func(_ bool, why string) { s.holds <- why }, Hinted: func(r naming.Revision) { s.hints <- r },
 		Visible: func() naming.Revision { return 7 }, Metrics: prometheus.NewRegistry(), Log: zap.NewNop(),
-	})
-	if err != nil {
+	}
+	var door []grpc.ServerOption
+	for _, f := range set {
+		f(&cfg, &deps, &door)
+	}
+	s.grpc = grpc.NewServer(door...)
+	if s.Cluster, err = New(cfg, deps); err != nil {
 		t.Fatal(err)
 	}
 	peerpb.RegisterPeerServiceServer(s.grpc, s.Server())
@@ -204,11 +209,25 @@ func TestSecret(t *testing.T) {
 	if n := len(a.beats); n != 1 {
 		t.Errorf("%d beats were taken, want the one with the secret", n)
 	}
+	metrics, err := a.deps.Metrics.(*prometheus.Registry).Gather()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, f := range metrics {
+		if n := f.GetMetric()[0].GetCounter().GetValue(); f.GetName() == "polestar_cluster_refused_messages_total" && n != 3 {
+			t.Errorf("%v refusals are counted, want 3", n)
+		}
+	}
 }
 
 func TestConfig(t *testing.T) {
 	good := Config{Address: "h:1", Secret: secret, Interval: time.Second, Dead: 5 * time.Second}
 	if err := good.Validate(); err != nil {
+		t.Error(err)
+	}
+	byCertificate := good
+	byCertificate.Secret, byCertificate.Mutual = "", true
+	if err := byCertificate.Validate(); err != nil {
 		t.Error(err)
 	}
 	for want, change := range map[string]func(*Config){

@@ -12,6 +12,7 @@ type meter struct {
 	lost      prometheus.Counter
 	strays    prometheus.Counter
 	failed    prometheus.Counter
+	refused   prometheus.Counter
 }
 
 func newMeter() meter {
@@ -24,9 +25,10 @@ func newMeter() meter {
 		lost:      counter("lost_beats_total", "Beats that found no member to take them, or a full queue."),
 		strays:    counter("stray_beats_total", "Beats from members for leases that this server does not have."),
 		failed:    counter("failed_messages_total", "Messages to members, and rows in the store, that failed."),
+		refused:   counter("refused_messages_total", "Messages of servers that did not prove the cluster's secret."),
 	}
 }
 
 func (m meter) register(r prometheus.Registerer) error {
-	return errors.Join(r.Register(m.members), r.Register(m.forwarded), r.Register(m.lost), r.Register(m.strays), r.Register(m.failed))
+	return errors.Join(r.Register(m.members), r.Register(m.forwarded), r.Register(m.lost), r.Register(m.strays), r.Register(m.failed), r.Register(m.refused))
 }

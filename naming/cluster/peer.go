@@ -7,7 +7,6 @@ import (
 
 	"go.uber.org/zap"
 	"google.golang.org/grpc"
-	"google.golang.org/grpc/credentials/insecure"
 	"google.golang.org/grpc/metadata"
 
 	"polestar/naming"
@@ -83,7 +82,7 @@ func (p *peer) deaf() bool {
 // at once; beats gather a little. Without news it asks once per interval
 // whether the peer is there.
 func (p *peer) run(ctx context.Context) {
-	conn, err := grpc.NewClient("passthrough:///"+p.address, grpc.WithTransportCredentials(insecure.NewCredentials()))
+	conn, err := grpc.NewClient("passthrough:///"+p.address, grpc.WithTransportCredentials(p.cluster.deps.Dial))
 	if err != nil {
 		p.cluster.deps.Log.Error("peer", zap.String("address", p.address), zap.Error(err))
 		return
@@ -151,7 +150,10 @@ func (p *peer) tell(ctx context.Context, client peerpb.PeerServiceClient) bool {
 		delete(p.beats, id)
 	}
 	p.mu.Unlock()
-	ctx, cancel := context.WithTimeout(metadata.AppendToOutgoingContext(ctx, secretKey, p.cluster.cfg.Secret), tellTimeout)
+	if secret := p.cluster.cfg.Secret; secret != "" {
+		ctx = metadata.AppendToOutgoingContext(ctx, secretKey, secret)
+	}
+	ctx, cancel := context.WithTimeout(ctx, tellTimeout)
 	defer cancel()
 	out, err := client.Tell(ctx, in)
 	p.mu.Lock()

@@ -4,9 +4,12 @@ import (
 	"context"
 	"crypto/sha256"
 	"crypto/subtle"
+	"fmt"
 
+	"go.uber.org/zap"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/metadata"
+	grpcpeer "google.golang.org/grpc/peer"
 	"google.golang.org/grpc/status"
 
 	"polestar/naming"
@@ -23,9 +26,10 @@ type Server struct {
 func (c *Cluster) Server() *Server { return &Server{cluster: c} }
 
 // Tell implements peerpb.PeerServiceServer. Who does not know the secret is refused
-// before anything is read of the message.
+// before anything of the message is put to use.
 func (s *Server) Tell(ctx context.Context, in *peerpb.TellRequest) (*peerpb.TellResponse, error) {
 	if !s.cluster.proved(ctx) {
+		s.cluster.refused(ctx, in.GetFrom())
 		return nil, status.Error(codes.Unauthenticated, "the cluster's secret is wrong or missing")
 	}
 	if n := len(in.GetBeats()); n > 10*maxTell {
@@ -44,12 +48,28 @@ func (s *Server) Tell(ctx context.Context, in *peerpb.TellRequest) (*peerpb.Tell
 	return &peerpb.TellResponse{Revision: uint64(s.cluster.deps.Visible())}, nil
 }
 
-// proved compares the caller's secret with ours in constant time.
+// proved compares the caller's secret with ours in constant time. Without one
+// it is enough that the call got through, if the door asks for certificates.
 func (c *Cluster) proved(ctx context.Context) bool {
+	if c.cfg.Secret == "" {
+		return c.cfg.Mutual
+	}
 	got := metadata.ValueFromIncomingContext(ctx, secretKey)
-	if len(got) != 1 || c.cfg.Secret == "" {
+	if len(got) != 1 {
 		return false
 	}
 	a, b := sha256.Sum256([]byte(got[0])), sha256.Sum256([]byte(c.cfg.Secret))
 	return subtle.ConstantTimeCompare(a[:], b[:]) == 1
+}
+
+func (c *Cluster) refused(ctx context.Context, from string) {
+	c.meter.refused.Inc()
+	if !c.tell.Allow() {
+		return
+	}
+	address := "unknown"
+	if p, ok := grpcpeer.FromContext(ctx); ok {
+		address = p.Addr.String()
+	}
+	c.deps.Log.Warn("a server that does not prove the cluster's secret was refused", zap.String("address", address), zap.String("claims_to_be", fmt.Sprintf("%.128q", from)))
 }
