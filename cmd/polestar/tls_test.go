@@ -4,7 +4,6 @@ import (
 	"context"
 	"crypto/tls"
 	"crypto/x509"
-	"fmt"
 	"io"
 	"maps"
 	"net"
@@ -74,7 +73,13 @@ func checkHealth(t *testing.T, addr string, creds credentials.TransportCredentia
 	return err
 }
 
-func httpGet(t *testing.T, url string, with *tls.Config, h2 bool) (*http.Response, string, error) {
+// reply is what a test looks at of an answer.
+type reply struct {
+	code        int
+	proto, body string
+}
+
+func httpGet(t *testing.T, url string, with *tls.Config, h2 bool) (reply, error) {
 	t.Helper()
 	transport := &http.Transport{TLSClientConfig: with.Clone(), ForceAttemptHTTP2: h2}
 	defer transport.CloseIdleConnections()
@@ -84,11 +89,11 @@ func httpGet(t *testing.T, url string, with *tls.Config, h2 bool) (*http.Respons
 	}
 	res, err := (&http.Client{Transport: transport, Timeout: 10 * time.Second}).Do(req)
 	if err != nil {
-		return nil, "", err
+		return reply{}, err
 	}
 	defer func() { _ = res.Body.Close() }()
 	body, err := io.ReadAll(res.Body)
-	return res, string(body), err
+	return reply{res.StatusCode, res.Proto, string(body)}, err
 }
 
 func TestEveryDoorSpeaksTLSAndAsksForACertificate(t *testing.T) {
@@ -116,25 +121,25 @@ func TestEveryDoorSpeaksTLSAndAsksForACertificate(t *testing.T) {
 	}
 	at := "https://" + w.web.Addr().String()
 	for want, h2 := range map[string]bool{"HTTP/2.0": true, "HTTP/1.1": false} {
-		res, _, err := httpGet(t, at+"/readyz", good, h2)
-		if err != nil || res.StatusCode != http.StatusOK || res.Proto != want {
+		res, err := httpGet(t, at+"/readyz", good, h2)
+		if err != nil || res.code != http.StatusOK || res.proto != want {
 			t.Errorf("%s: %v, %v", want, res, err)
 		}
 	}
 	for name, c := range map[string]*tls.Config{"no certificate": none, "another authority's": wrong} {
-		if res, _, err := httpGet(t, at+"/readyz", c, false); err == nil {
-			t.Errorf("HTTP door, %s: %s", name, res.Status)
+		if res, err := httpGet(t, at+"/readyz", c, false); err == nil {
+			t.Errorf("HTTP door, %s: %v", name, res)
 		}
 	}
-	if res, body, err := httpGet(t, "http://"+w.web.Addr().String()+"/readyz", nil, false); err != nil || res.StatusCode != http.StatusBadRequest || !strings.Contains(body, "HTTPS") {
-		t.Errorf("plain HTTP: %v %v %q", res, err, body)
+	if res, err := httpGet(t, "http://"+w.web.Addr().String()+"/readyz", nil, false); err != nil || res.code != http.StatusBadRequest || !strings.Contains(res.body, "HTTPS") {
+		t.Errorf("plain HTTP: %v %v", res, err)
 	}
-	_, metrics, err := httpGet(t, at+"/metrics", good, true)
+	metrics, err := httpGet(t, at+"/metrics", good, true)
 	for _, want := range []string{
 		`polestar_tls_certificate_expiry_seconds{door="xds"} 3.15`, `polestar_tls_reload_failures_total{door="http"} 0`,
 		`polestar_tls_handshake_failures_total{door="polaris",reason="certificate"}`, `polestar_tls_handshake_failures_total{door="heartbeat",reason="no TLS"}`,
 	} {
-		if err != nil || !strings.Contains(metrics, want) {
+		if err != nil || !strings.Contains(metrics.body, want) {
 			t.Errorf("metrics lack %s (%v)", want, err)
 		}
 	}
@@ -177,7 +182,7 @@ func TestCertificatesAreReplacedUnderAnOpenStream(t *testing.T) {
 		t.Helper()
 		req := &discoveryv3.DiscoveryRequest{Node: envoyNode, TypeUrl: resource.Cluster.URL(), ResponseNonce: nonce, VersionInfo: version}
 		if nonce != "" {
-			req.ResourceNames = []string{fmt.Sprintf("default/%s", nonce)} // other names: it is answered
+			req.ResourceNames = []string{"default/" + nonce} // other names: it is answered
 		}
 		if err := stream.Send(req); err != nil {
 			t.Fatal(err)

@@ -106,12 +106,12 @@ func (i *tlsInit) run() error {
 		wanted = append(wanted, localca.Request{Name: "client-" + c, URIs: []string{trustDomain + "client/" + c}, Client: true, Life: life})
 	}
 	for _, r := range wanted {
-		if err := i.issue(ca, r); err != nil {
+		if err = i.issue(ca, r); err != nil {
 			return err
 		}
 	}
 	at := func(name string) string { return filepath.Join(i.dir, name) }
-	if parts, err := readParts(at("peer.pem")); err == nil && len(parts) > 0 && parts[0].cert != nil && len(parts[0].cert.URIs) > 0 {
+	if parts, readErr := readParts(at("peer.pem")); readErr == nil && len(parts) > 0 && parts[0].cert != nil && len(parts[0].cert.URIs) > 0 {
 		peer = parts[0].cert.URIs[0].String() // it may be one that was kept
 	}
 	_, err = fmt.Fprintf(i.out, `

@@ -1,7 +1,6 @@
 package grpcserver
 
 import (
-	"context"
 	"crypto/tls"
 	"crypto/x509"
 	"net/url"
@@ -18,15 +17,19 @@ func TestIdentitiesAreThoseOfAVerifiedCertificate(t *testing.T) {
 	verified := shown
 	verified.VerifiedChains = [][]*x509.Certificate{{cert}}
 	for name, c := range map[string]struct {
-		ctx  context.Context
+		peer *peer.Peer
 		want []string
 	}{
-		"verified":   {peer.NewContext(t.Context(), &peer.Peer{AuthInfo: credentials.TLSInfo{State: verified}}), []string{"spiffe://td/x", "d"}},
-		"only shown": {peer.NewContext(t.Context(), &peer.Peer{AuthInfo: credentials.TLSInfo{State: shown}}), nil},
-		"plain text": {peer.NewContext(t.Context(), &peer.Peer{}), nil},
-		"no call":    {t.Context(), nil},
+		"verified":   {&peer.Peer{AuthInfo: credentials.TLSInfo{State: verified}}, []string{"spiffe://td/x", "d"}},
+		"only shown": {&peer.Peer{AuthInfo: credentials.TLSInfo{State: shown}}, nil},
+		"plain text": {&peer.Peer{}, nil},
+		"no call":    {nil, nil},
 	} {
-		if diff := cmp.Diff(c.want, Identities(c.ctx)); diff != "" {
+		ctx := t.Context()
+		if c.peer != nil {
+			ctx = peer.NewContext(ctx, c.peer)
+		}
+		if diff := cmp.Diff(c.want, Identities(ctx)); diff != "" {
 			t.Errorf("%s (-want +got):\n%s", name, diff)
 		}
 	}

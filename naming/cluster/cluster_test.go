@@ -202,7 +202,7 @@ func TestSecret(t *testing.T) {
 		{[]string{secretKey, secret}, codes.OK},
 	} {
 		ctx := metadata.AppendToOutgoingContext(t.Context(), c.given...)
-		if _, err := peerpb.NewPeerServiceClient(conn).Tell(ctx, &peerpb.TellRequest{Beats: []string{"x"}}); status.Code(err) != c.want {
+		if _, err = peerpb.NewPeerServiceClient(conn).Tell(ctx, &peerpb.TellRequest{Beats: []string{"x"}}); status.Code(err) != c.want {
 			t.Errorf("%v: %v, want %v", c.given, err, c.want)
 		}
 	}
