@@ -5,6 +5,7 @@ import (
 	"errors"
 	"net/http"
 	"strings"
+	"sync"
 
 	"github.com/go-chi/chi/v5"
 
@@ -13,7 +14,7 @@ import (
 	"polestar/naming"
 )
 
-// caller is who sent a request, as the middleware found out.
+// caller is who sent a request, or why nobody could be found.
 type caller struct {
 	principal auth.Principal
 	err       error // why nobody could be found; nil: principal holds
@@ -21,13 +22,21 @@ type caller struct {
 
 type callerKey struct{}
 
-// identified finds out who is calling. It refuses nobody: each handler asks
-// for what it needs, and some need nothing.
+// knock is a request whose sender is found out when somebody asks.
+type knock struct {
+	gate auth.Gate
+
+	mu     sync.Mutex // guards everything below
+	asked  bool
+	caller caller
+}
+
+// identified makes it possible to find out who is calling. It refuses nobody:
+// each handler asks for what it needs. Who asks for nothing, as a probe's
+// handler, causes no refusal to be counted.
 func (s *Server) identified(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		var c caller
-		c.principal, c.err = s.deps.Auth.Authenticate(r.Context(), auth.ConsoleAPI, credentials(r))
-		next.ServeHTTP(w, r.WithContext(context.WithValue(r.Context(), callerKey{}, c)))
+		next.ServeHTTP(w, r.WithContext(context.WithValue(r.Context(), callerKey{}, &knock{gate: s.deps.Auth})))
 	})
 }
 
@@ -46,8 +55,17 @@ func credentials(r *http.Request) auth.Credentials {
 
 // callerOf is who sent a request.
 func callerOf(r *http.Request) caller {
-	c, _ := r.Context().Value(callerKey{}).(caller)
-	return c
+	k, ok := r.Context().Value(callerKey{}).(*knock)
+	if !ok {
+		return caller{}
+	}
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if !k.asked {
+		k.asked = true
+		k.caller.principal, k.caller.err = k.gate.Authenticate(r.Context(), auth.ConsoleAPI, credentials(r))
+	}
+	return k.caller
 }
 
 // world is what the caller may read of the registered world.

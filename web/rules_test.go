@@ -231,6 +231,20 @@ func TestWhoIsCalling(t *testing.T) {
 	}
 }
 
+// Nobody is asked who he is where that does not matter: a prober without a
+// token would be counted as refused every few seconds.
+func TestProbesAreNotAuthenticated(t *testing.T) {
+	d := &doorman{}
+	s, _ := guardedBy(newBackend(t), d)
+	s.deps.OpenMetrics = true
+	for _, path := range []string{"/healthz", "/readyz", "/metrics"} {
+		sendTo(s, http.MethodGet, path, "")
+	}
+	if len(d.shown) != 0 {
+		t.Errorf("%d times", len(d.shown))
+	}
+}
+
 // The history names who did it.
 func TestChangesNameTheirPrincipal(t *testing.T) {
 	s, _ := guardedBy(newBackend(t), &doorman{})

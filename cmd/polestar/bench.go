@@ -38,6 +38,7 @@ func benchCommand() *cobra.Command {
 	fs.IntVar(&t.pairs, "metadata-pairs", 5, "metadata pairs of each instance, 0…60")
 	fs.StringVarP(&t.output, "output", "o", "table", "table or json")
 	fs.BoolVar(&t.anywhere, "not-loopback", false, "allow a server that is not on this machine")
+	tokenFlags(fs)
 	return group(cmd, benchRegisterCommand(&t), benchPushCommand(&t))
 }
 
@@ -53,11 +54,10 @@ func (t *benchTarget) check(addrs ...string) error {
 		return fmt.Errorf("--output: %q is neither table nor json", t.output)
 	}
 	for _, a := range addrs {
-		host, _, err := net.SplitHostPort(a)
-		if err != nil {
+		if _, _, err := net.SplitHostPort(a); err != nil {
 			return fmt.Errorf("%q is not host:port", a)
 		}
-		if ip := net.ParseIP(host); !t.anywhere && host != "localhost" && (ip == nil || !ip.IsLoopback()) {
+		if !t.anywhere && !onThisMachine(a) {
 			return fmt.Errorf("%s is not on this machine; add --not-loopback if its owner agrees to the load", a)
 		}
 	}
@@ -71,7 +71,7 @@ func dial(addr string, n int, opts ...grpc.DialOption) (conns []*grpc.ClientConn
 			_ = cc.Close() // the benchmark is over
 		}
 	}
-	opts = append([]grpc.DialOption{grpc.WithTransportCredentials(insecure.NewCredentials())}, opts...)
+	opts = append([]grpc.DialOption{grpc.WithTransportCredentials(insecure.NewCredentials()), grpc.WithPerRPCCredentials(callToken{addr})}, opts...)
 	for range n {
 		cc, dialErr := grpc.NewClient(addr, opts...)
 		if dialErr != nil {

@@ -265,13 +265,14 @@ func isPort(s string) bool {
 // that is no setting is an error: a misspelt one would be ignored in silence.
 func readEnv(environ []string) (map[string]string, error) {
 	known := map[string]string{envPrefix + "CONFIG": "config"}
+	ofCommands := []string{tokenEnv, tokenFileEnv} // a shell may have them for others than the server
 	for _, s := range settings() {
 		known[s.env()] = s.key
 	}
 	out := map[string]string{}
 	for _, kv := range environ {
 		name, value, _ := strings.Cut(kv, "=")
-		if !strings.HasPrefix(name, envPrefix) || strings.HasPrefix(name, envPrefix+"E2E_") {
+		if !strings.HasPrefix(name, envPrefix) || strings.HasPrefix(name, envPrefix+"E2E_") || slices.Contains(ofCommands, name) {
 			continue // POLESTAR_E2E_* steer the end-to-end tests
 		}
 		key, ok := known[name]

@@ -14,10 +14,11 @@ import (
 // would be taken for the host and looked up.
 type door string
 
-// doorFlag adds a flag for a door.
+// doorFlag adds a flag for a door, and those for the token to show there.
 func doorFlag(fs *pflag.FlagSet, at *string, name, def, usage string) {
 	*at = def
 	fs.Var((*door)(at), name, usage)
+	tokenFlags(fs)
 }
 
 // String implements pflag.Value.

@@ -121,6 +121,7 @@ func (e *eventsReader) stream(cmd *cobra.Command, q url.Values) error {
 	if e.last != "" {
 		req.Header.Set("Last-Event-ID", e.last)
 	}
+	authorise(req)
 	transport := &http.Transport{DialContext: (&net.Dialer{Timeout: 5 * time.Second}).DialContext, ResponseHeaderTimeout: 10 * time.Second}
 	defer transport.CloseIdleConnections()
 	res, err := (&http.Client{Transport: transport}).Do(req)
@@ -130,7 +131,7 @@ func (e *eventsReader) stream(cmd *cobra.Command, q url.Values) error {
 	defer func() { _ = res.Body.Close() }()
 	if res.StatusCode != http.StatusOK {
 		body, _ := io.ReadAll(io.LimitReader(res.Body, 1<<16))
-		return &serverError{res.StatusCode, fmt.Errorf("the server at %s answered %s: %s", e.server, res.Status, reason(body))}
+		return &serverError{res.StatusCode, fmt.Errorf("the server at %s answered %s: %s%s", e.server, res.Status, reason(body), advice(res.StatusCode))}
 	}
 	in := bufio.NewReader(res.Body)
 	var m message

@@ -195,6 +195,7 @@ func reason(body []byte) string {
 
 // readAnswer is the body of a successful answer.
 func readAnswer(client *http.Client, req *http.Request) ([]byte, error) {
+	authorise(req)
 	res, err := client.Do(req)
 	if err != nil {
 		return nil, unanswered(req.URL.Host, err)
@@ -207,7 +208,7 @@ func readAnswer(client *http.Client, req *http.Request) ([]byte, error) {
 	case len(body) > maxAnswer:
 		return nil, fmt.Errorf("the server at %s answered more than %d bytes", req.URL.Host, maxAnswer)
 	case res.StatusCode != http.StatusOK && res.StatusCode != http.StatusCreated:
-		return nil, &serverError{res.StatusCode, fmt.Errorf("the server at %s answered %s: %s", req.URL.Host, res.Status, reason(body))}
+		return nil, &serverError{res.StatusCode, fmt.Errorf("the server at %s answered %s: %s%s", req.URL.Host, res.Status, reason(body), advice(res.StatusCode))}
 	}
 	return body, nil
 }

@@ -50,11 +50,12 @@ func oneLine(err error) string {
 
 func root() *cobra.Command {
 	cmd := &cobra.Command{
-		Use:           "polestar",
-		Short:         "A service registry that is also an xDS control plane",
-		Version:       buildinfo.Version() + " (" + buildinfo.Commit() + ")",
-		SilenceUsage:  true,
-		SilenceErrors: true,
+		Use:               "polestar",
+		Short:             "A service registry that is also an xDS control plane",
+		Version:           buildinfo.Version() + " (" + buildinfo.Commit() + ")",
+		SilenceUsage:      true,
+		SilenceErrors:     true,
+		PersistentPreRunE: withCredential(os.Getenv),
 	}
 	cmd.SetFlagErrorFunc(flagError)
 	return group(
