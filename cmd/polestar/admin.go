@@ -8,7 +8,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net/http"
 	"net/url"
 	"strings"
 	"time"
@@ -52,10 +51,13 @@ func (e *serverError) Error() string { return e.err.Error() }
 func (e *serverError) Unwrap() error { return e.err }
 
 // adminClient writes through the HTTP door of a server.
-type adminClient struct{ server, output string }
+type adminClient struct {
+	server remote
+	output string
+}
 
 func (a *adminClient) flags(fs *pflag.FlagSet) {
-	doorFlag(fs, &a.server, "server", "127.0.0.1:8090", "HTTP address of the server")
+	a.server.httpFlags(fs)
 	fs.StringVarP(&a.output, "output", "o", "table", "table, json or yaml")
 }
 
@@ -86,20 +88,24 @@ func (a *adminClient) write(ctx context.Context, r request) (json.RawMessage, er
 		}
 		body = bytes.NewReader(text)
 	}
-	at := "http://" + a.server + "/api/v1" + r.path
+	at := r.path
 	if len(r.query) > 0 {
 		at += "?" + r.query.Encode()
 	}
-	req, err := http.NewRequestWithContext(ctx, r.method, at, body)
+	client, err := a.server.client(cmp.Or(r.patience, 10*time.Second))
 	if err != nil {
-		return nil, fmt.Errorf("--server %q: %w", a.server, err)
+		return nil, err
+	}
+	req, err := a.server.request(ctx, r.method, at, body)
+	if err != nil {
+		return nil, err
 	}
 	req.Header.Set("Content-Type", "application/json")
 	req.Header.Set("User-Agent", "polestar/"+buildinfo.Version())
 	if r.If > 0 {
 		req.Header.Set("If-Match", fmt.Sprintf(`"%d"`, r.If))
 	}
-	return readAnswer(&http.Client{Timeout: cmp.Or(r.patience, 10*time.Second)}, req)
+	return readAnswer(client, req)
 }
 
 // print shows what writes did: a line for each object, or the answers.

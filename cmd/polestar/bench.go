@@ -14,13 +14,12 @@ import (
 
 	"github.com/polarismesh/specification/source/go/api/v1/service_manage"
 	"github.com/spf13/cobra"
-	"google.golang.org/grpc"
-	"google.golang.org/grpc/credentials/insecure"
 	"google.golang.org/protobuf/types/known/wrapperspb"
 )
 
 // benchTarget is what both benchmarks need to know of the server.
 type benchTarget struct {
+	clientTLS
 	polaris, output string
 	repeat, pairs   int
 	anywhere        bool
@@ -37,6 +36,7 @@ func benchCommand() *cobra.Command {
 	fs.IntVar(&t.repeat, "repeat", 5, "repetitions; the median is the figure to quote")
 	fs.IntVar(&t.pairs, "metadata-pairs", 5, "metadata pairs of each instance, 0…60")
 	fs.StringVarP(&t.output, "output", "o", "table", "table or json")
+	t.flags(fs)
 	fs.BoolVar(&t.anywhere, "not-loopback", false, "allow a server that is not on this machine")
 	tokenFlags(fs)
 	return group(cmd, benchRegisterCommand(&t), benchPushCommand(&t))
@@ -62,25 +62,6 @@ func (t *benchTarget) check(addrs ...string) error {
 		}
 	}
 	return nil
-}
-
-// dial opens n connections.
-func dial(addr string, n int, opts ...grpc.DialOption) (conns []*grpc.ClientConn, closeAll func(), err error) {
-	closeAll = func() {
-		for _, cc := range conns {
-			_ = cc.Close() // the benchmark is over
-		}
-	}
-	opts = append([]grpc.DialOption{grpc.WithTransportCredentials(insecure.NewCredentials()), grpc.WithPerRPCCredentials(callToken{addr})}, opts...)
-	for range n {
-		cc, dialErr := grpc.NewClient(addr, opts...)
-		if dialErr != nil {
-			closeAll()
-			return nil, nil, dialErr
-		}
-		conns = append(conns, cc)
-	}
-	return conns, closeAll, nil
 }
 
 // instance makes the n-th instance of a service.

@@ -69,7 +69,7 @@ func (b *pushBench) validate() error {
 
 func (b *pushBench) run(cmd *cobra.Command) error {
 	ctx := cmd.Context()
-	conns, closeAll, err := dial(b.polaris, 1)
+	conns, closeAll, err := b.dial(b.polaris, 1)
 	if err != nil {
 		return err
 	}
@@ -145,7 +145,7 @@ func (b *pushBench) each(f func(n int) error) error {
 func (b *pushBench) once(ctx context.Context, registry service_manage.PolarisGRPCClient, run int) (pushRun, error) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	conns, closeAll, err := dial(b.xds, b.watchers, grpc.WithDefaultCallOptions(grpc.ForceCodecV2(wireCodec{}), grpc.MaxCallRecvMsgSize(64<<20)))
+	conns, closeAll, err := b.dial(b.xds, b.watchers, grpc.WithDefaultCallOptions(grpc.ForceCodecV2(wireCodec{}), grpc.MaxCallRecvMsgSize(64<<20)))
 	if err != nil {
 		return pushRun{}, err
 	}

@@ -69,7 +69,7 @@ func (b *registerBench) validate() error {
 }
 
 func (b *registerBench) run(cmd *cobra.Command) error {
-	conns, closeAll, err := dial(b.polaris, b.conns)
+	conns, closeAll, err := b.dial(b.polaris, b.conns)
 	if err != nil {
 		return err
 	}

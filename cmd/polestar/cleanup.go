@@ -166,7 +166,7 @@ A job runs by itself when the server is given an age for it (cleanup.JOB).`,
 
 // show lists the jobs.
 func (c *cleanupRun) show(cmd *cobra.Command) error {
-	body, err := ask(cmd.Context(), c.server, "cleanup", nil, pageTime)
+	body, err := ask(cmd.Context(), &c.server, "cleanup", nil, pageTime)
 	if err != nil {
 		return err
 	}
@@ -175,7 +175,7 @@ func (c *cleanupRun) show(cmd *cobra.Command) error {
 	}
 	var all web.CleanupJobs
 	if err := json.Unmarshal(body, &all); err != nil {
-		return fmt.Errorf("the server at %s answered no jobs: %w", c.server, err)
+		return fmt.Errorf("the server at %s answered no jobs: %w", c.server.addr, err)
 	}
 	rows := make([][]any, len(all.Jobs))
 	for n, j := range all.Jobs {
@@ -215,7 +215,7 @@ func (c *cleanupRun) do(cmd *cobra.Command) error {
 	}
 	var r web.CleanupReport
 	if err = json.Unmarshal(body, &r); err != nil {
-		return fmt.Errorf("the server at %s answered no report: %w", c.server, err)
+		return fmt.Errorf("the server at %s answered no report: %w", c.server.addr, err)
 	}
 	if c.output == "table" {
 		rows := make([][]any, len(r.Items))

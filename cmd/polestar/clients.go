@@ -20,7 +20,8 @@ import (
 const clientsTable = "NODE\tSTREAM\tVIEW\tPROTOCOL\tTYPE\tNAMES\tSENT\tACKED\tREFUSED\tSINCE"
 
 func clientsCommand() *cobra.Command {
-	var server, output string
+	var server remote
+	var output string
 	cmd := &cobra.Command{
 		Use:   "clients [CLIENT]",
 		Short: "Show what xDS clients have",
@@ -32,14 +33,14 @@ of its node or the number of its stream, show each resource.`,
 			if err := checkOutput(output); err != nil {
 				return err
 			}
-			clients, err := fetchAll(cmd.Context(), server, "clients", url.Values{})
+			clients, err := fetchAll(cmd.Context(), &server, "clients", url.Values{})
 			if err != nil {
 				return err
 			}
 			if len(args) == 0 {
 				return show(cmd.OutOrStdout(), output, kinds["clients"], clients)
 			}
-			all, err := holdings(cmd.Context(), server, clients, args[0])
+			all, err := holdings(cmd.Context(), &server, clients, args[0])
 			if err != nil {
 				return err
 			}
@@ -48,7 +49,7 @@ of its node or the number of its stream, show each resource.`,
 			}, all)
 		},
 	}
-	doorFlag(cmd.Flags(), &server, "server", "127.0.0.1:8090", "HTTP address of the server")
+	server.httpFlags(cmd.Flags())
 	cmd.Flags().StringVarP(&output, "output", "o", "table", "table, json or yaml")
 	cmd.AddCommand(clientsDiffCommand())
 	return cmd
@@ -84,7 +85,7 @@ type holding struct {
 }
 
 // holdings reads the resources of the streams of one client.
-func holdings(ctx context.Context, server string, clients json.RawMessage, client string) (json.RawMessage, error) {
+func holdings(ctx context.Context, server *remote, clients json.RawMessage, client string) (json.RawMessage, error) {
 	var all []web.Client
 	if err := json.Unmarshal(clients, &all); err != nil {
 		return nil, err
@@ -148,7 +149,8 @@ func refusalText(r *explain.Refusal) string {
 }
 
 func clientsDiffCommand() *cobra.Command {
-	var server, output string
+	var server remote
+	var output string
 	cmd := &cobra.Command{
 		Use:   "diff [CLIENT]",
 		Short: "Show what xDS clients lack",
@@ -164,14 +166,14 @@ does not exist is listed as missing; nobody lacks it.`,
 			if len(args) > 0 {
 				q.Set("client", args[0])
 			}
-			raw, err := fetchAll(cmd.Context(), server, "diff", q)
+			raw, err := fetchAll(cmd.Context(), &server, "diff", q)
 			if err != nil {
 				return err
 			}
 			return showDiff(cmd.OutOrStdout(), output, raw)
 		},
 	}
-	doorFlag(cmd.Flags(), &server, "server", "127.0.0.1:8090", "HTTP address of the server")
+	server.httpFlags(cmd.Flags())
 	cmd.Flags().StringVarP(&output, "output", "o", "table", "table, json or yaml")
 	return cmd
 }

@@ -265,7 +265,9 @@ func isPort(s string) bool {
 // that is no setting is an error: a misspelt one would be ignored in silence.
 func readEnv(environ []string) (map[string]string, error) {
 	known := map[string]string{envPrefix + "CONFIG": "config"}
-	ofCommands := []string{tokenEnv, tokenFileEnv} // a shell may have them for others than the server
+	ofCommands := []string{ // a shell may have them for others than the server
+		tokenEnv, tokenFileEnv, envClientTLS, envClientCA, envClientCert, envClientKey, envServerName,
+	}
 	for _, s := range settings() {
 		known[s.env()] = s.key
 	}

@@ -15,7 +15,6 @@ func TestDoorsAreNamedAsPeoplePasteThem(t *testing.T) {
 		}
 	}
 	for _, c := range []struct{ flag, text, want string }{
-		{"--server", "https://" + addr, "https is not spoken here"},
 		{"--server", "ftp://x", "ftp is not spoken here"},
 		{"--server", "localhost", "host:port is expected"},
 		{"--server", "", "host:port is expected"},
@@ -30,8 +29,8 @@ func TestDoorsAreNamedAsPeoplePasteThem(t *testing.T) {
 			}
 		}
 	}
-	_, err := run(t, "deregister", "i", "--polaris-addr", "https://"+addr)
-	if err == nil || !strings.Contains(err.Error(), "https is not spoken here") {
+	_, err := run(t, "deregister", "i", "--polaris-addr", "grpc://"+addr)
+	if err == nil || !strings.Contains(err.Error(), "grpc is not spoken here") {
 		t.Errorf("deregister: %v", err)
 	}
 }

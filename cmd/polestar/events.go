@@ -93,7 +93,7 @@ func (e *eventsReader) run(cmd *cobra.Command) error {
 			return err // it never worked, or will not
 		}
 		if err == nil {
-			err = fmt.Errorf("the server at %s ended it", e.server)
+			err = fmt.Errorf("the server at %s ended it", e.server.addr)
 		}
 		cmd.PrintErrln("the stream broke and is taken up again:", err)
 		timer := time.NewTimer(retryEvents)
@@ -114,24 +114,31 @@ func (e *eventsReader) stream(cmd *cobra.Command, q url.Values) error {
 	silence := time.AfterFunc(maxSilence, func() { cancel(fmt.Errorf("silent for %s", maxSilence)) })
 	defer silence.Stop()
 
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+e.server+"/api/v1/events?"+q.Encode(), nil)
+	req, err := e.server.request(ctx, http.MethodGet, "/events?"+q.Encode(), nil)
 	if err != nil {
-		return fmt.Errorf("--server %q: %w", e.server, err)
+		return err
+	}
+	with, err := e.server.config()
+	if err != nil {
+		return err
 	}
 	if e.last != "" {
 		req.Header.Set("Last-Event-ID", e.last)
 	}
 	authorise(req)
-	transport := &http.Transport{DialContext: (&net.Dialer{Timeout: 5 * time.Second}).DialContext, ResponseHeaderTimeout: 10 * time.Second}
+	transport := &http.Transport{
+		DialContext: (&net.Dialer{Timeout: 5 * time.Second}).DialContext, ResponseHeaderTimeout: 10 * time.Second,
+		TLSClientConfig: with, ForceAttemptHTTP2: true, TLSHandshakeTimeout: 10 * time.Second,
+	}
 	defer transport.CloseIdleConnections()
 	res, err := (&http.Client{Transport: transport}).Do(req)
 	if err != nil {
-		return unanswered(e.server, err)
+		return unanswered(e.server.addr, err)
 	}
 	defer func() { _ = res.Body.Close() }()
 	if res.StatusCode != http.StatusOK {
 		body, _ := io.ReadAll(io.LimitReader(res.Body, 1<<16))
-		return &serverError{res.StatusCode, fmt.Errorf("the server at %s answered %s: %s%s", e.server, res.Status, reason(body), advice(res.StatusCode))}
+		return &serverError{res.StatusCode, fmt.Errorf("the server at %s answered %s: %s%s", e.server.addr, res.Status, reason(body), advice(res.StatusCode))}
 	}
 	in := bufio.NewReader(res.Body)
 	var m message
@@ -142,7 +149,7 @@ func (e *eventsReader) stream(cmd *cobra.Command, q url.Values) error {
 		case errors.Is(err, io.EOF):
 			return nil
 		case err != nil:
-			return &serverError{0, fmt.Errorf("the server at %s: %w", e.server, cmp.Or(context.Cause(ctx), err))}
+			return &serverError{0, fmt.Errorf("the server at %s: %w", e.server.addr, cmp.Or(context.Cause(ctx), err))}
 		}
 		if m.take(strings.TrimSuffix(line, "\n")) {
 			continue
@@ -194,14 +201,14 @@ func (e *eventsReader) print(w io.Writer, m *message) error {
 	if m.event == "gap" {
 		var gap struct{ From, To uint64 }
 		if err := json.Unmarshal([]byte(m.data), &gap); err != nil {
-			return fmt.Errorf("the server at %s sent no gap: %w", e.server, err)
+			return fmt.Errorf("the server at %s sent no gap: %w", e.server.addr, err)
 		}
 		_, err := fmt.Fprintf(w, "revisions %d to %d are not in the change log any more\n", gap.From, gap.To)
 		return err
 	}
 	var ev web.Event
 	if err := json.Unmarshal([]byte(m.data), &ev); err != nil {
-		return fmt.Errorf("the server at %s sent no event: %w", e.server, err)
+		return fmt.Errorf("the server at %s sent no event: %w", e.server.addr, err)
 	}
 	text := fmt.Sprintf("%s  %7d  %-20s  %s  %s by %s", ev.Time, ev.Revision, ev.Type, objectOf(&ev.Change), ev.Cause, by(&ev.Change))
 	if f := fieldsText(&ev.Change); f != "" {

@@ -18,7 +18,8 @@ import (
 )
 
 func explainCommand() *cobra.Command {
-	var server, output, client, namespace, service, instance string
+	var server remote
+	var output, client, namespace, service, instance string
 	cmd := &cobra.Command{
 		Use:   "explain --client CLIENT --service SERVICE",
 		Short: "Say why an instance is, or is not, at an xDS client",
@@ -37,7 +38,7 @@ stream, an instance by its id or as host:port.`,
 			if instance != "" {
 				q.Set("instance", instance)
 			}
-			body, err := ask(cmd.Context(), server, "explain", q, 10*time.Second)
+			body, err := ask(cmd.Context(), &server, "explain", q, 10*time.Second)
 			if err != nil {
 				return err
 			}
@@ -51,7 +52,7 @@ stream, an instance by its id or as host:port.`,
 			return showAnswer(cmd.OutOrStdout(), a)
 		},
 	}
-	doorFlag(cmd.Flags(), &server, "server", "127.0.0.1:8090", "HTTP address of the server")
+	server.httpFlags(cmd.Flags())
 	cmd.Flags().StringVarP(&output, "output", "o", "table", "table, json or yaml")
 	cmd.Flags().StringVar(&client, "client", "", "id of the client's node, or number of its stream")
 	cmd.Flags().StringVar(&namespace, "namespace", "", "namespace of the service, when its name has slashes")

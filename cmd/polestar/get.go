@@ -111,7 +111,8 @@ func oneKind(_ *cobra.Command, args []string) error {
 }
 
 func getCommand() *cobra.Command {
-	var server, output, namespace, service string
+	var server remote
+	var output, namespace, service string
 	cmd := &cobra.Command{
 		Use:       "get namespaces|services|aliases|instances|overrides|clients|guard|problems",
 		Short:     "Show what a running server knows",
@@ -127,14 +128,14 @@ func getCommand() *cobra.Command {
 					q.Set(name, value)
 				}
 			}
-			items, err := fetchAll(cmd.Context(), server, args[0], q)
+			items, err := fetchAll(cmd.Context(), &server, args[0], q)
 			if err != nil {
 				return err
 			}
 			return show(cmd.OutOrStdout(), output, kinds[args[0]], items)
 		},
 	}
-	doorFlag(cmd.Flags(), &server, "server", "127.0.0.1:8090", "HTTP address of the server")
+	server.httpFlags(cmd.Flags())
 	cmd.Flags().StringVarP(&output, "output", "o", "table", "table, json or yaml")
 	cmd.Flags().StringVar(&namespace, "namespace", "", "only this namespace")
 	cmd.Flags().StringVar(&service, "service", "", "only this service")
@@ -150,15 +151,18 @@ func checkOutput(output string) error {
 
 // fetchAll reads all pages of a kind, which is the end of a path, as one JSON
 // array.
-func fetchAll(ctx context.Context, server, kind string, q url.Values) (json.RawMessage, error) {
-	client := &http.Client{Timeout: 10 * time.Second}
+func fetchAll(ctx context.Context, server *remote, kind string, q url.Values) (json.RawMessage, error) {
+	client, err := server.client(10 * time.Second)
+	if err != nil {
+		return nil, err
+	}
 	all := []json.RawMessage{}
 	q.Set("limit", "1000")
 	for {
 		q.Set("offset", strconv.Itoa(len(all)))
-		req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+server+"/api/v1/"+kind+"?"+q.Encode(), nil)
+		req, err := server.request(ctx, http.MethodGet, "/"+kind+"?"+q.Encode(), nil)
 		if err != nil {
-			return nil, fmt.Errorf("--server %q: %w", server, err)
+			return nil, err
 		}
 		items, total, err := fetchPage(client, req, path.Base(kind))
 		if err != nil {

@@ -118,13 +118,13 @@ func (a *adminClient) history(cmd *cobra.Command, q url.Values, limit int) error
 	}
 	for {
 		q.Set("limit", strconv.Itoa(min(limit-len(all), 1000)))
-		body, err := ask(cmd.Context(), a.server, "history", q, pageTime)
+		body, err := ask(cmd.Context(), &a.server, "history", q, pageTime)
 		if err != nil {
 			return err
 		}
 		page.Next = ""
 		if err := json.Unmarshal(body, &page); err != nil || page.Log == nil {
-			return errors.Join(fmt.Errorf("the server at %s answered no history", a.server), err)
+			return errors.Join(fmt.Errorf("the server at %s answered no history", a.server.addr), err)
 		}
 		all = append(all, page.History...)
 		if page.Next == "" || len(all) >= limit {

@@ -20,12 +20,13 @@ import (
 
 // place is an instance on the command line, for the Polaris door.
 type place struct {
-	polaris, namespace, service, host, vpc, id string
-	port                                       uint16
+	polaris                           remote
+	namespace, service, host, vpc, id string
+	port                              uint16
 }
 
 func (p *place) flags(fs *pflag.FlagSet) {
-	doorFlag(fs, &p.polaris, "polaris-addr", "127.0.0.1:8091", "the Polaris gRPC door of the server")
+	p.polaris.flags(fs, "polaris-addr", "127.0.0.1:8091", "the Polaris gRPC door of the server")
 	fs.StringVar(&p.service, "service", "", "service of the instance: namespace/service")
 	fs.StringVar(&p.namespace, "namespace", "", "namespace of the service, when its name has slashes")
 	fs.StringVar(&p.host, "host", "", "IP address or DNS name")
@@ -115,9 +116,9 @@ it is interrupted.`,
 		if err != nil {
 			return err
 		}
-		conns, closeAll, err := dial(r.polaris, 1)
+		conns, closeAll, err := r.polaris.dial(r.polaris.addr, 1)
 		if err != nil {
-			return fmt.Errorf("--polaris-addr %q: %w", r.polaris, err)
+			return fmt.Errorf("--polaris-addr %q: %w", r.polaris.addr, err)
 		}
 		defer closeAll()
 		return r.run(cmd, service_manage.NewPolarisGRPCClient(conns[0]), in)
@@ -251,9 +252,9 @@ func deregisterCommand() *cobra.Command {
 		for _, id := range ids {
 			all = append(all, &service_manage.Instance{Id: wrapperspb.String(id)})
 		}
-		conns, closeAll, err := dial(p.polaris, 1)
+		conns, closeAll, err := p.polaris.dial(p.polaris.addr, 1)
 		if err != nil {
-			return fmt.Errorf("--polaris-addr %q: %w", p.polaris, err)
+			return fmt.Errorf("--polaris-addr %q: %w", p.polaris.addr, err)
 		}
 		defer closeAll()
 		client := service_manage.NewPolarisGRPCClient(conns[0])

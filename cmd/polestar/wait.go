@@ -21,10 +21,11 @@ const slack = 10 * time.Second
 
 func waitCommand() *cobra.Command {
 	var (
-		server, output, namespace, service string
-		revision                           uint64
-		timeout                            time.Duration
-		clients                            []string
+		server                     remote
+		output, namespace, service string
+		revision                   uint64
+		timeout                    time.Duration
+		clients                    []string
 	)
 	cmd := &cobra.Command{
 		Use:   "wait",
@@ -54,14 +55,14 @@ instances show it; without one it is the newest now.`,
 				q.Set("service", name)
 				of = " of " + ns + "/" + name
 			}
-			body, err := ask(cmd.Context(), server, "receipts", q, timeout+slack)
+			body, err := ask(cmd.Context(), &server, "receipts", q, timeout+slack)
 			if err != nil {
 				return err
 			}
 			return showReceipt(cmd.OutOrStdout(), output, body, of)
 		},
 	}
-	doorFlag(cmd.Flags(), &server, "server", "127.0.0.1:8090", "HTTP address of the server")
+	server.httpFlags(cmd.Flags())
 	cmd.Flags().StringVarP(&output, "output", "o", "table", "table, json or yaml")
 	cmd.Flags().Uint64Var(&revision, "revision", 0, "revision to wait for; 0: the newest now")
 	cmd.Flags().StringVar(&namespace, "namespace", "", "namespace of the service, when its name has slashes")
@@ -72,12 +73,16 @@ instances show it; without one it is the newest now.`,
 }
 
 // ask reads one document of the admin API.
-func ask(ctx context.Context, server, path string, q url.Values, timeout time.Duration) (json.RawMessage, error) {
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+server+"/api/v1/"+path+"?"+q.Encode(), nil)
+func ask(ctx context.Context, server *remote, path string, q url.Values, timeout time.Duration) (json.RawMessage, error) {
+	client, err := server.client(timeout)
 	if err != nil {
-		return nil, fmt.Errorf("--server %q: %w", server, err)
+		return nil, err
 	}
-	return readAnswer(&http.Client{Timeout: timeout}, req)
+	req, err := server.request(ctx, http.MethodGet, "/"+path+"?"+q.Encode(), nil)
+	if err != nil {
+		return nil, err
+	}
+	return readAnswer(client, req)
 }
 
 // showReceipt prints a receipt; it is an error when not everybody has it.
