@@ -79,14 +79,17 @@ func findsByName(w naming.World, key naming.ServiceKey) bool {
 }
 
 // everyKey lists what clients of all kinds and namespaces can ask for.
-func everyKey(w naming.World) []Key {
+func everyKey(w naming.World) []Key { return everyKeyOf(w, nil) }
+
+// everyKeyOf lists what they can ask for with some rights.
+func everyKeyOf(w naming.World, r *Reader) []Key {
 	var out []Key
 	for _, ns := range viewers {
-		envoy := Scope{Namespace: ns, EgressAddress: "127.0.0.1", EgressPort: 1}
+		envoy := Scope{Reader: r, Namespace: ns, EgressAddress: "127.0.0.1", EgressPort: 1}
 		out = append(out, Key{Listener, envoy.For(Listener), EgressListener}, Key{Route, envoy.For(Route), EgressRoutes})
 		for st := range w.Services("") {
 			name, k := ClusterName(st.Service.Key), st.Service.Key
-			for _, s := range []Scope{{Client: Envoy, Namespace: ns}, {Client: GRPC, Namespace: ns}} {
+			for _, s := range []Scope{{Client: Envoy, Reader: r, Namespace: ns}, {Client: GRPC, Reader: r, Namespace: ns}} {
 				out = append(out, Key{Cluster, s.For(Cluster), name}, Key{Endpoints, s.For(Endpoints), name})
 				s.Java = s.Client == GRPC
 				out = append(out, Key{Cluster, s.For(Cluster), name})
@@ -95,16 +98,16 @@ func everyKey(w naming.World) []Key {
 				out = append(out, Key{Endpoints, s.For(Endpoints), name}, Key{LbEndpoint, s.For(LbEndpoint), name})
 			}
 			sidecar := Scope{
-				Kind: Sidecar, Namespace: k.Namespace, Service: k.Name,
+				Kind: Sidecar, Reader: r, Namespace: k.Namespace, Service: k.Name,
 				EgressAddress: "0.0.0.0", EgressPort: OutboundPort, IngressAddress: "0.0.0.0", IngressPort: InboundPort,
 			}
 			for _, ref := range Affected(k, true) {
-				for _, s := range []Scope{sidecar, {Kind: Gateway, Namespace: ns, EgressAddress: "0.0.0.0", EgressPort: OutboundPort}} {
+				for _, s := range []Scope{sidecar, {Kind: Gateway, Reader: r, Namespace: ns, EgressAddress: "0.0.0.0", EgressPort: OutboundPort}} {
 					out = append(out, Key{ref.Type, s.Of(ref.Type, ref.Name), ref.Name})
 				}
 			}
 			for _, target := range []string{name, k.String(), k.Name + "." + k.Namespace} {
-				s := Scope{Client: GRPC, Namespace: ns}
+				s := Scope{Client: GRPC, Reader: r, Namespace: ns}
 				out = append(out, Key{Listener, s, target}, Key{Listener, s, target + ":80"})
 			}
 		}

@@ -99,7 +99,7 @@ func buildPlain(w naming.World, f Form) (message, naming.Revision, []Problem) {
 	case f.Type == Listener && f.Name == EgressListener && v.EgressAddress != "":
 		return egressListener(v.Scope), 1, nil
 	case f.Type == Route && v.Client == Envoy && f.Name == EgressRoutes:
-		m, problems := egressRoutes(w, v.Namespace)
+		m, problems := egressRoutes(w, v.Namespace, v.Reader)
 		return m, max(1, w.ServicesRevision()), problems
 	}
 	return nil, 0, nil
@@ -113,9 +113,12 @@ func revisionOf(w naming.World, s *naming.Service) naming.Revision {
 	return s.Revision
 }
 
-// shown returns st, or nil when others than the form's audience see it.
+// shown returns st, or nil when others than those whom the form is for see it.
 func (f *Form) shown(w naming.World, st *naming.ServiceState) *naming.ServiceState {
-	if st == nil || string(audienceOf(w, st.Service)) != f.Variant.Audience {
+	if st == nil {
+		return nil
+	}
+	if v := visibilityOf(w, st.Service); string(v.audience) != f.Variant.Audience || v.makers() != f.Variant.Makers {
 		return nil
 	}
 	return st
@@ -167,7 +170,7 @@ func Names(w naming.World, t Type, part Scope) []string {
 			if st.Service.IsAlias() {
 				continue
 			}
-			if a := audienceOf(w, st.Service); (a == everybody) == (part.Namespace == "") && a.sees(part.Namespace) {
+			if v := visibilityOf(w, st.Service); (v.audience == everybody) == (part.Namespace == "") && v.shows(part.Namespace, part.Reader) {
 				out = append(out, nameOf(st.Service.Key))
 			}
 		}

@@ -79,6 +79,7 @@ const (
 type Scope struct {
 	Client         Client
 	Kind           Kind
+	Reader         *Reader // what its principal may see; nil: everything
 	Namespace      string // the node's own
 	Service        string // of a sidecar: the service that it stands before; may be empty
 	BindPorts      string // of a sidecar: where its application listens, as 80,8080; may be empty
@@ -103,25 +104,25 @@ func (s Scope) For(t Type) Scope {
 	out := Scope{Client: s.Client}
 	switch t {
 	case Cluster:
-		out.Namespace = s.Namespace
+		out.Reader, out.Namespace = s.Reader, s.Namespace
 		out.Java = s.Java && s.Client == GRPC
 	case Endpoints:
-		out.Namespace, out.Location = s.Namespace, s.Location
+		out.Reader, out.Namespace, out.Location = s.Reader, s.Namespace, s.Location
 		out.Draining = s.Draining && s.Client == Envoy // gRPC would ignore them
 		if s.Client == Envoy {
 			out.Collected = s.Collected
 		}
 	case LbEndpoint:
-		out.Namespace, out.Draining = s.Namespace, s.Draining && s.Client == Envoy
+		out.Reader, out.Namespace, out.Draining = s.Reader, s.Namespace, s.Draining && s.Client == Envoy
 	case Listener:
 		if s.Client == Envoy {
 			out.EgressAddress, out.EgressPort = s.EgressAddress, s.EgressPort
 		} else {
-			out.Namespace = s.Namespace
+			out.Reader, out.Namespace = s.Reader, s.Namespace
 		}
 	case Route:
 		if s.Client == Envoy {
-			out.Namespace = s.Namespace
+			out.Reader, out.Namespace = s.Reader, s.Namespace
 		}
 	}
 	return out
@@ -180,6 +181,10 @@ type Variant struct {
 	Hidden bool
 	// Audience are the namespaces that may see what is built; empty: all.
 	Audience string
+	// Makers are who created the service that is shown and its namespace: a
+	// [Reader] may judge by them. They stand for the Readers that see it, who so
+	// share it, and who would not if others had created it.
+	Makers string
 	// Target is the service that a gRPC target stands for.
 	Target naming.ServiceKey
 }

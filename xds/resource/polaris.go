@@ -76,6 +76,17 @@ func pipedKey(name, prefix string) (naming.ServiceKey, bool) {
 	return naming.ServiceKey{Namespace: namespace, Name: service}, ok && namespace != "" && service != ""
 }
 
+// inboundTarget reads service.namespace from the name of a listener or route
+// table of an inbound side.
+func inboundTarget(ref Ref) (string, bool) {
+	if ref.Type == Listener {
+		return strings.CutSuffix(ref.Name, inboundSuffix)
+	}
+	rest, ok := strings.CutPrefix(ref.Name, inboundRoutes)
+	target, _, _ := strings.Cut(rest, "|")
+	return target, ok
+}
+
 // AssignmentOf is the name of the load assignment that a cluster of this name
 // asks for.
 func AssignmentOf(cluster string) string {
@@ -107,11 +118,11 @@ func (s Scope) self() (naming.ServiceKey, bool) {
 func (s Scope) polaris(t Type) Scope {
 	switch t {
 	case Cluster:
-		return Scope{Kind: Sidecar, Namespace: s.Namespace, Mutual: s.Mutual}
+		return Scope{Kind: Sidecar, Reader: s.Reader, Namespace: s.Namespace, Mutual: s.Mutual}
 	case Listener:
 		return Scope{Kind: s.Kind, OnDemand: s.OnDemand, EgressAddress: s.EgressAddress, EgressPort: s.EgressPort}
 	case Route:
-		return Scope{Kind: s.Kind, Namespace: s.Namespace}
+		return Scope{Kind: s.Kind, Reader: s.Reader, Namespace: s.Namespace}
 	default:
 		s.Kind = Plain // all Envoys share endpoints
 		return s.For(t)
@@ -131,7 +142,7 @@ func (s Scope) polarisNamed(t Type, name string) Scope {
 	}
 	own := Scope{Kind: Sidecar, Namespace: s.Namespace, Service: s.Service}
 	if t != Cluster {
-		own.BindPorts = s.BindPorts
+		own.Reader, own.BindPorts = s.Reader, s.BindPorts
 	}
 	if t == Listener {
 		own.Mutual, own.OnDemand = s.Mutual, s.OnDemand
@@ -201,10 +212,10 @@ func buildPolaris(w naming.World, f Form) (message, naming.Revision, []Problem) 
 		revision := max(1, w.ServicesRevision())
 		switch {
 		case f.Name == outboundRoutes && s.Kind == Sidecar:
-			m, problems := polarisOutboundRoutes(w, s.Namespace)
+			m, problems := polarisOutboundRoutes(w, s.Namespace, s.Reader)
 			return m, revision, problems
 		case f.Name == gatewayRoutes && s.Kind == Gateway:
-			m, problems := polarisRoutes(w, gatewayRoutes, s.Namespace)
+			m, problems := polarisRoutes(w, gatewayRoutes, s.Namespace, s.Reader)
 			return m, revision, problems
 		}
 	case Endpoints, LbEndpoint:

@@ -30,7 +30,7 @@ func inboundOf(w naming.World, s Scope) inbound {
 	key, _ := s.self()
 	out := inbound{key: key, revision: 1}
 	http := map[uint16]bool{}
-	if st := w.Service(key); st != nil {
+	if st := w.Service(key); st != nil && s.Reader.SeesService(w, key) {
 		out.revision = max(1, st.Revision)
 		for _, i := range st.Instances {
 			if i.Port == 0 || i.Port > math.MaxUint16 {

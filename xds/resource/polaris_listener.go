@@ -95,8 +95,8 @@ func polarisInbound(in inbound, s Scope) *listenerv3.Listener {
 
 // polarisOutboundRoutes routes by host; what is no service of ours goes on to
 // where it was going.
-func polarisOutboundRoutes(w naming.World, own string) (*routev3.RouteConfiguration, []Problem) {
-	out, problems := polarisRoutes(w, outboundRoutes, own)
+func polarisOutboundRoutes(w naming.World, own string, r *Reader) (*routev3.RouteConfiguration, []Problem) {
+	out, problems := polarisRoutes(w, outboundRoutes, own, r)
 	out.VirtualHosts = append(out.VirtualHosts, &routev3.VirtualHost{
 		Name: "allow_any", Domains: []string{"*"}, Routes: []*routev3.Route{routeTo(passthrough, untouched(), Envoy)},
 	})
@@ -104,8 +104,8 @@ func polarisOutboundRoutes(w naming.World, own string) (*routev3.RouteConfigurat
 }
 
 // polarisRoutes is also the table of gateways: what no host leads to gets 404.
-func polarisRoutes(w naming.World, name, own string) (*routev3.RouteConfiguration, []Problem) {
-	hosts, problems := virtualHosts(w, own, OutboundName, []string{".svc", ".svc.cluster", ".svc.cluster.local"})
+func polarisRoutes(w naming.World, name, own string, r *Reader) (*routev3.RouteConfiguration, []Problem) {
+	hosts, problems := virtualHosts(w, own, r, OutboundName, []string{".svc", ".svc.cluster", ".svc.cluster.local"})
 	return &routev3.RouteConfiguration{Name: name, IgnorePortInHostMatching: true, VirtualHosts: hosts}, problems
 }
 

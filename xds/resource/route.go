@@ -10,22 +10,22 @@ import (
 )
 
 // egressRoutes is the route table of our own egress listener.
-func egressRoutes(w naming.World, own string) (*routev3.RouteConfiguration, []Problem) {
-	hosts, problems := virtualHosts(w, own, ClusterName, nil)
+func egressRoutes(w naming.World, own string, r *Reader) (*routev3.RouteConfiguration, []Problem) {
+	hosts, problems := virtualHosts(w, own, r, ClusterName, nil)
 	return &routev3.RouteConfiguration{Name: EgressRoutes, IgnorePortInHostMatching: true, VirtualHosts: hosts}, problems
 }
 
 // virtualHosts routes {service}.{namespace}, the same with each suffix, and
 // {service} alone within the node's own namespace, to the service's cluster; an
-// alias leads to the cluster of its service. Only what the namespace may see is
-// there.
+// alias leads to the cluster of its service. Only what the namespace and r may
+// see is there.
 //
 // Domains are compared without case, and one domain twice makes an Envoy
 // refuse all routes. So each domain goes to the service that was there first;
 // full names before those with a suffix, short ones last. A service that gets
 // none is reported, and so is one whose name Envoy cannot read as a host.
-func virtualHosts(w naming.World, own string, clusterOf func(naming.ServiceKey) string, suffixes []string) ([]*routev3.VirtualHost, []Problem) {
-	services, problems := hosts(w, own)
+func virtualHosts(w naming.World, own string, r *Reader, clusterOf func(naming.ServiceKey) string, suffixes []string) ([]*routev3.VirtualHost, []Problem) {
+	services, problems := hosts(w, own, r)
 	slices.SortFunc(services, compareAge)
 	domains := make(map[naming.ServiceKey][]string, len(services))
 	taken := make(map[string]naming.ServiceKey, (2+len(suffixes))*len(services))
@@ -65,11 +65,11 @@ func virtualHosts(w naming.World, own string, clusterOf func(naming.ServiceKey) 
 	return out, problems
 }
 
-// hosts lists the services that can be hosts for clients of a namespace, and
-// why others cannot.
-func hosts(w naming.World, own string) (out []*naming.ServiceState, problems []Problem) {
+// hosts lists the services that can be hosts for clients of a namespace with the
+// rights of r, and why others cannot.
+func hosts(w naming.World, own string, r *Reader) (out []*naming.ServiceState, problems []Problem) {
 	for st := range w.Services("") {
-		if !audienceOf(w, st.Service).sees(own) {
+		if v := visibilityOf(w, st.Service); !v.shows(own, r) {
 			continue
 		}
 		reason, lost := unreadable(st.Service.Key)

@@ -15,7 +15,8 @@ type Sharing struct {
 	by    sharedBy
 	alone bool // no wildcard holds it
 
-	audience audience        // byService
+	visible  visibility      // byService
+	absent   bool            // byService: there is no such service
 	near     naming.Nearness // how much of a client's location counts
 	drains   bool            // whether it counts that a client wants isolated instances
 	detects  bool            // whether it counts that a client cannot detect outliers
@@ -32,8 +33,8 @@ const (
 
 // target is a service that a gRPC target can stand for, and who sees it.
 type target struct {
-	service  naming.ServiceKey
-	audience audience
+	service naming.ServiceKey
+	visible visibility
 }
 
 // SharingOf says how a resource is shared in world w.
@@ -43,9 +44,9 @@ func SharingOf(w naming.World, t Type, name string) Sharing {
 		if strings.HasPrefix(name, inboundPrefix) {
 			return Sharing{alone: true}
 		}
-		out := Sharing{by: byService}
+		out := Sharing{by: byService, absent: name != passthrough && name != inboundPassthrough}
 		if st := servedService(w, name); st != nil {
-			out.audience = audienceOf(w, st.Service)
+			out.visible, out.absent = visibilityOf(w, st.Service), false
 			set, _ := naming.StoredSettings(st.Service.Metadata)
 			if t != Cluster {
 				out.near, out.drains = set.Nearby, drains(&set)
@@ -57,7 +58,7 @@ func SharingOf(w naming.World, t Type, name string) Sharing {
 	case Listener:
 		out := Sharing{by: byTarget, alone: name != EgressListener && name != outboundListener}
 		for _, st := range servicesOfTarget(w, name) {
-			out.targets = append(out.targets, target{st.Service.Key, audienceOf(w, st.Service)})
+			out.targets = append(out.targets, target{st.Service.Key, visibilityOf(w, st.Service)})
 		}
 		return out
 	default:
@@ -69,18 +70,18 @@ func SharingOf(w naming.World, t Type, name string) Sharing {
 // [Scope.Of] makes it.
 func (s *Sharing) Variant(of Scope) Variant {
 	switch {
-	case s.by == byService && !s.audience.sees(of.Namespace):
+	case s.by == byService && (!s.visible.audience.sees(of.Namespace) || of.Reader != nil && (s.absent || !s.visible.sees(of.Reader))):
 		return Variant{Scope: Scope{Client: of.Client, Kind: of.Kind}, Hidden: true}
 	case s.by == byService:
-		of.Namespace, of.Location, of.Draining = "", of.Location.Reduce(s.near), of.Draining && s.drains
+		of.Reader, of.Namespace, of.Location, of.Draining = nil, "", of.Location.Reduce(s.near), of.Draining && s.drains
 		of.Java = of.Java && s.detects
-		return Variant{Scope: of, Audience: string(s.audience)}
+		return Variant{Scope: of, Audience: string(s.visible.audience), Makers: s.visible.makers()}
 	case s.by == byTarget && of.Client == GRPC:
-		namespace := of.Namespace
-		of.Namespace = ""
-		for _, to := range s.targets {
-			if to.audience.sees(namespace) {
-				return Variant{Scope: of, Target: to.service, Audience: string(to.audience)}
+		namespace, reader := of.Namespace, of.Reader
+		of.Namespace, of.Reader = "", nil
+		for n := range s.targets {
+			if to := &s.targets[n]; to.visible.shows(namespace, reader) {
+				return Variant{Scope: of, Target: to.service, Audience: string(to.visible.audience), Makers: to.visible.makers()}
 			}
 		}
 		return Variant{Scope: of, Hidden: true}
@@ -92,7 +93,7 @@ func (s *Sharing) Variant(of Scope) Variant {
 // Member returns the variant of the resource that belongs to a part of a
 // wildcard (see [Scope.Parts]), when it exists; false when none can.
 func (s *Sharing) Member(part Scope) (Variant, bool) {
-	if s.alone || s.by == byService && (part.Namespace == "") != (s.audience == everybody) {
+	if s.alone || s.by == byService && (part.Namespace == "") != (s.visible.audience == everybody) {
 		return Variant{}, false
 	}
 	v := s.Variant(part)
@@ -101,7 +102,7 @@ func (s *Sharing) Member(part Scope) (Variant, bool) {
 
 // Equal reports whether two give every client the same variant.
 func (s *Sharing) Equal(o *Sharing) bool {
-	return s.by == o.by && s.alone == o.alone && s.audience == o.audience && s.near == o.near && s.drains == o.drains && s.detects == o.detects &&
+	return s.by == o.by && s.alone == o.alone && s.absent == o.absent && s.visible == o.visible && s.near == o.near && s.drains == o.drains && s.detects == o.detects &&
 		slices.Equal(s.targets, o.targets)
 }
 
