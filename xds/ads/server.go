@@ -13,6 +13,7 @@ import (
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 
+	"polestar/xds/access"
 	"polestar/xds/cache"
 	"polestar/xds/resource"
 )
@@ -45,6 +46,9 @@ type Deps struct {
 	// Node tells what the client may see; an error ends the stream with
 	// INVALID_ARGUMENT and its text.
 	Node func(*corev3.Node) (View, error)
+	// Access says who may have a stream, and what it may see; nil: anybody,
+	// everything.
+	Access *access.Control
 	// Ready reports whether the registry is loaded. Before, streams are refused
 	// with UNAVAILABLE: an empty answer would delete live configuration.
 	Ready func() bool
@@ -78,6 +82,9 @@ func New(d Deps) (*Server, error) {
 	if d.SendTimeout == 0 {
 		d.SendTimeout = DefaultSendTimeout
 	}
+	if d.Access == nil {
+		d.Access = access.Open()
+	}
 	s := &Server{Deps: d, meter: newMeter(), stop: make(chan struct{}), streams: map[uint64]*stream{}}
 	if err := s.meter.register(d.Metrics); err != nil {
 		return nil, err
@@ -88,11 +95,20 @@ func New(d Deps) (*Server, error) {
 	return s, nil
 }
 
-// Run waits for the end of ctx, ends all streams, which never end by
-// themselves, and returns when their goroutines have ended.
+// Run ends the streams whose rights have changed. At the end of ctx it ends all
+// streams, which never end by themselves, and returns when their goroutines have
+// ended.
 func (s *Server) Run(ctx context.Context) error {
-	<-ctx.Done()
-	return s.Drain(context.WithoutCancel(ctx))
+	changed := s.Access.Changed()
+	for {
+		select {
+		case <-ctx.Done():
+			return s.Drain(context.WithoutCancel(ctx))
+		case <-changed:
+			changed = s.Access.Changed() // before looking: what changes meanwhile counts
+			s.review(ctx)
+		}
+	}
 }
 
 // Drain refuses new streams, ends all others with UNAVAILABLE and waits for
@@ -141,6 +157,7 @@ func (s *Server) close(st *stream) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	delete(s.streams, st.id)
+	s.Access.Release(st.rights)
 	s.moved(st)
 	s.meter.streams.WithLabelValues(st.protocol()).Dec()
 	s.running.Done()

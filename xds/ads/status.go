@@ -8,6 +8,7 @@ import (
 	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
 	"google.golang.org/protobuf/proto"
 
+	"polestar/auth"
 	"polestar/xds/resource"
 )
 
@@ -23,6 +24,7 @@ type ClientStatus struct {
 	NodeID    string
 	UserAgent string // name and version, as the client says
 	Peer      string // its address
+	Principal auth.Principal
 	View      string // what it may see, for people
 	Sees      View   // the same, as Deps.Node made it
 	Service   string // "ads", or "cds", "eds", "lds", "rds" for a stream of one type

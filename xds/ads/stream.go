@@ -15,6 +15,8 @@ import (
 	"google.golang.org/grpc/peer"
 	"google.golang.org/grpc/status"
 
+	"polestar/auth"
+	"polestar/xds/access"
 	"polestar/xds/cache"
 	"polestar/xds/resource"
 )
@@ -31,10 +33,13 @@ type stream struct {
 	peer    string
 	since   time.Time
 	watcher *cache.Watcher
+	end     chan error // buffered 1: why the stream must end
 
 	mu      sync.Mutex // guards everything below, for status readers
 	machine *Machine   // nil before the first message
 	view    View
+	rights  access.Rights
+	shown   auth.Credentials // at its beginning; never to be shown to anybody
 	node    string
 	agent   string
 	self    []byte // what the client says of itself, encoded; see [Server.Identity]
@@ -48,7 +53,7 @@ type incoming struct {
 }
 
 func (s *Server) serve(g grpc.ServerStream, service string, isDelta bool, receive func() (Request, *corev3.Node, error)) error {
-	st := &stream{server: s, grpc: g, receive: receive, service: service, delta: isDelta, since: time.Now()}
+	st := &stream{server: s, grpc: g, receive: receive, service: service, delta: isDelta, since: time.Now(), end: make(chan error, 1)}
 	if p, ok := peer.FromContext(g.Context()); ok {
 		st.peer = p.Addr.String()
 	}
@@ -86,6 +91,8 @@ func (st *stream) run(ctx context.Context) error {
 			return status.FromContextError(ctx.Err()).Err()
 		case <-st.server.stop:
 			return errStopping
+		case err := <-st.end:
+			return err
 		case m := <-in:
 			if errors.Is(m.err, io.EOF) {
 				return nil
@@ -93,7 +100,7 @@ func (st *stream) run(ctx context.Context) error {
 			if m.err != nil {
 				return m.err
 			}
-			if err := st.handle(m); err != nil {
+			if err := st.handle(ctx, m); err != nil {
 				return err
 			}
 		case <-st.watcher.Wake(): // flush takes what changed
@@ -131,11 +138,11 @@ func (st *stream) read(ctx context.Context, out chan<- incoming) {
 }
 
 // handle feeds one message to the machine.
-func (st *stream) handle(m incoming) error {
+func (st *stream) handle(ctx context.Context, m incoming) error {
 	st.mu.Lock()
 	defer st.mu.Unlock()
 	if st.machine == nil {
-		if err := st.identify(m.node); err != nil {
+		if err := st.identify(ctx, m.node); err != nil {
 			return err
 		}
 	}
@@ -161,15 +168,27 @@ func (st *stream) handle(m incoming) error {
 	return err
 }
 
-// identify resolves the node, which only the first message is sure to carry.
-func (st *stream) identify(n *corev3.Node) error {
+// identify resolves the node, which only the first message is sure to carry, and
+// finds out who that is.
+func (st *stream) identify(ctx context.Context, n *corev3.Node) error {
 	if n == nil {
 		return status.Error(codes.InvalidArgument, "node: must be in the first message of a stream")
+	}
+	token, err := access.TakeToken(n) // before anything is kept of the node
+	if err != nil {
+		return status.Error(codes.InvalidArgument, err.Error())
 	}
 	view, err := st.server.Node(n)
 	if err != nil {
 		return status.Error(codes.InvalidArgument, err.Error())
 	}
+	shown := access.CredentialsOf(ctx, token)
+	rights, err := st.server.Access.Subscribe(ctx, shown, selfOf(view))
+	if err != nil {
+		return err
+	}
+	st.rights, st.shown = rights, shown
+	view = restricted{view, rights.Reader}
 	st.view, st.node, st.agent, st.self = view, truncate(n.GetId()), userAgent(n), self(n)
 	scope := view.Scope()
 	if !st.delta || st.service != aggregated {
@@ -221,6 +240,8 @@ func (st *stream) send(ctx context.Context, p *packet) error {
 		return err
 	case <-limit.C:
 		return status.Errorf(codes.DeadlineExceeded, "the client did not read for %s", st.server.SendTimeout)
+	case err := <-st.end:
+		return err
 	case <-st.server.stop:
 		return errStopping
 	case <-ctx.Done():
@@ -241,7 +262,7 @@ func (st *stream) status() (ClientStatus, bool) {
 		return ClientStatus{}, false
 	}
 	return ClientStatus{
-		ID: st.id, NodeID: st.node, UserAgent: st.agent, Peer: st.peer, View: st.view.String(), Sees: st.view, Service: st.service,
+		ID: st.id, NodeID: st.node, UserAgent: st.agent, Peer: st.peer, Principal: st.rights.Principal, View: st.view.String(), Sees: st.view, Service: st.service,
 		Delta: st.delta, Since: st.since, Types: st.machine.Status(), Unserved: st.machine.Unserved(),
 	}, true
 }

@@ -80,11 +80,11 @@ type Scope struct {
 	Client         Client
 	Kind           Kind
 	Reader         *Reader // what its principal may see; nil: everything
-	Namespace      string // the node's own
-	Service        string // of a sidecar: the service that it stands before; may be empty
-	BindPorts      string // of a sidecar: where its application listens, as 80,8080; may be empty
-	Mutual         Mutual // of a sidecar or gateway
-	OnDemand       bool   // of a sidecar: it asks for a cluster when the first request for it arrives
+	Namespace      string  // the node's own
+	Service        string  // of a sidecar: the service that it stands before; may be empty
+	BindPorts      string  // of a sidecar: where its application listens, as 80,8080; may be empty
+	Mutual         Mutual  // of a sidecar or gateway
+	OnDemand       bool    // of a sidecar: it asks for a cluster when the first request for it arrives
 	Location       naming.Location
 	Draining       bool   // an Envoy that wants isolated instances, too, marked as draining
 	Collected      uint32 // number of endpoints from which a service's are told one by one; 0: never

@@ -189,4 +189,3 @@ func TestSeesResource(t *testing.T) {
 		}
 	}
 }
-

@@ -15,12 +15,12 @@ type Sharing struct {
 	by    sharedBy
 	alone bool // no wildcard holds it
 
-	visible  visibility      // byService
-	absent   bool            // byService: there is no such service
-	near     naming.Nearness // how much of a client's location counts
-	drains   bool            // whether it counts that a client wants isolated instances
-	detects  bool            // whether it counts that a client cannot detect outliers
-	targets  []target        // byTarget, best first
+	visible visibility      // byService
+	absent  bool            // byService: there is no such service
+	near    naming.Nearness // how much of a client's location counts
+	drains  bool            // whether it counts that a client wants isolated instances
+	detects bool            // whether it counts that a client cannot detect outliers
+	targets []target        // byTarget, best first
 }
 
 type sharedBy uint8

@@ -1,0 +1,57 @@
+package access
+
+import (
+	"context"
+
+	"polestar/auth"
+	"polestar/naming"
+	"polestar/xds/resource"
+)
+
+// Inspector is what one caller may see of the clients and of what they have. It
+// is good for one call.
+type Inspector struct {
+	Principal auth.Principal
+	control   *Control
+	allow     func(auth.Resource) error
+	reader    *resource.Reader
+}
+
+// Inspect says what the caller may see. Errors are those of gRPC:
+// Unauthenticated.
+func (c *Control) Inspect(ctx context.Context) (*Inspector, error) {
+	p, err := c.Gate.Authenticate(ctx, auth.ConsoleAPI, CredentialsOf(ctx, ""))
+	if err != nil {
+		return nil, c.refuse(ctx, p, auth.Inspect, auth.Resource{}, err)
+	}
+	allow := func(r auth.Resource) error { return c.Gate.Allow(ctx, auth.ConsoleAPI, p, auth.Inspect, r) }
+	return &Inspector{p, c, allow, resource.NewReader(func(ns *naming.Namespace, s *naming.Service) bool {
+		return allow(auth.Resource{
+			Namespace: s.Key.Namespace, Service: s.Key.Name, NamespaceCreator: ns.Creator, ServiceCreator: s.Creator,
+		}) == nil
+	})}, nil
+}
+
+// Client reports whether a client may be seen: by the right to what it is, its
+// service or else its namespace.
+func (i *Inspector) Client(of resource.Scope) bool {
+	key := naming.ServiceKey{Namespace: of.Namespace, Name: of.Service}
+	return i.allow(i.control.resource(key)) == nil
+}
+
+// Resource reports whether a resource may be seen: by the right to its service,
+// if it is of one.
+func (i *Inspector) Resource(ref resource.Ref) bool {
+	w := i.control.World()
+	return w == nil || i.reader.SeesResource(w, ref)
+}
+
+// Service returns nil if the caller may inspect a service, or with an empty key
+// the server as a whole, else the error of gRPC, which is told of.
+func (i *Inspector) Service(ctx context.Context, key naming.ServiceKey) error {
+	r := i.control.resource(key)
+	if err := i.allow(r); err != nil {
+		return i.control.refuse(ctx, i.Principal, auth.Inspect, r, err)
+	}
+	return nil
+}
