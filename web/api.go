@@ -24,6 +24,7 @@ type (
 		Stream    uint64       `json:"stream"`
 		Node      string       `json:"node"`
 		View      string       `json:"view"`
+		Principal string       `json:"principal,omitempty"` // name of the user or group; none: anonymous
 		UserAgent string       `json:"user_agent"`
 		Peer      string       `json:"peer"`
 		Protocol  string       `json:"protocol"` // sotw or delta

@@ -26,6 +26,7 @@ import (
 	"polestar/naming/registry"
 	"polestar/web"
 	"polestar/xds"
+	"polestar/xds/access"
 	"polestar/xds/ads"
 	"polestar/xds/csds"
 	"polestar/xds/node"
@@ -54,6 +55,7 @@ type app struct {
 	peer     *grpcserver.Server // nil without peers
 	batch    *batch.Batcher[naming.Write, naming.Result]
 	pipeline *xds.Pipeline
+	access   *access.Control // of the xDS door
 	ads      *ads.Server
 	csds     *csds.Server
 	receipts *receipt.Desk
@@ -140,8 +142,9 @@ func (a *app) buildDoors() (err error) {
 		return err
 	}
 
+	a.access = access.New(access.Deps{Gate: auth.Open{}, World: a.registry.World})
 	a.ads, err = ads.New(ads.Deps{
-		Cache: a.pipeline.Cache(),
+		Cache: a.pipeline.Cache(), Access: a.access,
 		Node:  func(n *corev3.Node) (ads.View, error) { return node.Parse(n) },
 		Ready: a.loaded.Load, Revision: a.pipeline.Revision, Identifier: a.cfg.ServerID,
 		Metrics: a.metrics, Log: a.log.Named("ads"),
@@ -153,10 +156,10 @@ func (a *app) buildDoors() (err error) {
 		return err
 	}
 	a.ads.Register(a.xds.GRPC())
-	a.csds = csds.New(a.ads)
+	a.csds = csds.New(a.ads, a.access)
 	a.csds.Register(a.xds.GRPC())
 	a.receipts, err = receipt.New(receipt.Deps{
-		Revision: a.pipeline.Revision, Await: a.pipeline.Await, Touched: a.pipeline.Touched, Streams: a.ads,
+		Revision: a.pipeline.Revision, Await: a.pipeline.Await, Touched: a.pipeline.Touched, Streams: a.ads, Access: a.access,
 		Ready: a.loaded.Load, Metrics: a.metrics,
 	})
 	if err != nil {

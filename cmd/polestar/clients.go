@@ -17,7 +17,7 @@ import (
 )
 
 // clientsTable has one row per client and type.
-const clientsTable = "NODE\tSTREAM\tVIEW\tPROTOCOL\tTYPE\tNAMES\tSENT\tACKED\tREFUSED\tSINCE"
+const clientsTable = "NODE\tSTREAM\tVIEW\tPRINCIPAL\tPROTOCOL\tTYPE\tNAMES\tSENT\tACKED\tREFUSED\tSINCE"
 
 func clientsCommand() *cobra.Command {
 	var server remote
@@ -72,7 +72,7 @@ func clientRows(raw json.RawMessage) ([][]any, error) {
 			if t.Refused != "" {
 				refused = fmt.Sprintf("%d %s: %s", t.RefusedRevision, strings.Join(t.RefusedResources, " "), t.Refused)
 			}
-			out = append(out, []any{c.Node, c.Stream, c.View, c.Protocol, t.Type, names, t.SentRevision, t.AckedRevision, refused, c.Since})
+			out = append(out, []any{c.Node, c.Stream, c.View, dash(c.Principal), c.Protocol, t.Type, names, t.SentRevision, t.AckedRevision, refused, c.Since})
 		}
 	}
 	return out, nil

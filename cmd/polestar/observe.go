@@ -21,7 +21,7 @@ func (a *app) clients() []web.Client {
 	out := make([]web.Client, len(all))
 	for n, c := range all {
 		out[n] = web.Client{
-			Stream: c.ID, Node: c.NodeID, View: c.View, UserAgent: c.UserAgent, Peer: c.Peer, Protocol: "sotw", Since: web.Time(c.Since),
+			Stream: c.ID, Node: c.NodeID, View: c.View, Principal: c.Principal.Name, UserAgent: c.UserAgent, Peer: c.Peer, Protocol: "sotw", Since: web.Time(c.Since),
 			Types: make([]web.ClientType, len(c.Types)), Unserved: c.Unserved,
 		}
 		if c.Delta {

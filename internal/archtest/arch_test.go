@@ -38,7 +38,7 @@ var may = map[string]string{
 	"xds/cache":           "naming xds/resource",
 	"xds/access":          "auth naming xds/resource",
 	"xds/ads":             "auth naming xds/access xds/cache xds/resource",
-	"xds/csds":            "xds/access xds/ads xds/resource",
+	"xds/csds":            "naming xds/access xds/ads xds/resource",
 	"xds/explain":         "naming naming/health xds/ads xds/resource",
 	"xds/receipt":         "naming proto/adminpb xds/access xds/ads xds/resource",
 	"xds":                 "xds/resource xds/cache naming naming/registry",

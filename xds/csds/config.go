@@ -22,8 +22,12 @@ func configs(node *corev3.Node, c ads.ClientStatus, names []ads.NameStatus, brie
 	if c.Delta {
 		protocol = "delta"
 	}
+	scope := fmt.Sprintf("stream %d, %s, %s, from %s, %s", c.ID, c.Service, protocol, c.Peer, c.View)
+	if !c.Principal.Anonymous() {
+		scope += ", as " + c.Principal.Name
+	}
 	part := func() *statusv3.ClientConfig {
-		return &statusv3.ClientConfig{Node: node, ClientScope: fmt.Sprintf("stream %d, %s, %s, from %s, %s", c.ID, c.Service, protocol, c.Peer, c.View)}
+		return &statusv3.ClientConfig{Node: node, ClientScope: scope}
 	}
 	out := []*statusv3.ClientConfig{part()}
 	head := proto.Size(out[0])

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"slices"
 	"sync"
 	"time"
 
@@ -14,7 +15,10 @@ import (
 	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/proto"
 
+	"polestar/naming"
+	"polestar/xds/access"
 	"polestar/xds/ads"
+	"polestar/xds/resource"
 )
 
 // Clients is where the status comes from: *ads.Server.
@@ -23,6 +27,8 @@ type Clients interface {
 	Streams() []uint64
 	// Identity is what a client says of itself, nil when it is gone.
 	Identity(id uint64) *corev3.Node
+	// Scope is what a client is and may see; false when it is gone.
+	Scope(id uint64) (resource.Scope, bool)
 	// Client describes a client with all its resources; false when it is gone.
 	Client(id uint64) (ads.ClientStatus, []ads.NameStatus, bool)
 }
@@ -31,6 +37,7 @@ type Clients interface {
 type Server struct {
 	statusv3.UnimplementedClientStatusDiscoveryServiceServer
 	clients Clients
+	access  *access.Control
 	limit   int           // bytes of a response
 	stop    chan struct{} // closed by Run
 
@@ -39,9 +46,9 @@ type Server struct {
 	running  sync.WaitGroup // calls, and what receives for them
 }
 
-// New makes a server; it starts nothing.
-func New(c Clients) *Server {
-	return &Server{clients: c, limit: ads.MaxMessage, stop: make(chan struct{})}
+// New makes a server that shows callers what they may inspect; it starts nothing.
+func New(c Clients, a *access.Control) *Server {
+	return &Server{clients: c, access: a, limit: ads.MaxMessage, stop: make(chan struct{})}
 }
 
 // Register adds the service to a gRPC server.
@@ -192,13 +199,20 @@ func (s *Server) send(g statusv3.ClientStatusDiscoveryService_StreamClientStatus
 	}
 }
 
-// each describes the clients that match, one at a time, so that an answer
-// never holds more than one of them beside what it sends.
+// each describes the clients that match and that the caller may inspect, one at
+// a time, so that an answer never holds more than one of them beside what it
+// sends. What the caller may not see looks as if it were not there; who may see
+// nothing at all is told so.
 func (s *Server) each(ctx context.Context, in *statusv3.ClientStatusRequest, yield func(c *statusv3.ClientConfig, size int) error) error {
 	match, err := compile(in.GetNodeMatchers())
 	if err != nil {
 		return err
 	}
+	caller, err := s.access.Inspect(ctx)
+	if err != nil {
+		return err
+	}
+	shown, hidden := 0, 0
 	for _, id := range s.clients.Streams() {
 		select {
 		case <-ctx.Done():
@@ -207,6 +221,15 @@ func (s *Server) each(ctx context.Context, in *statusv3.ClientStatusRequest, yie
 			return errStopping
 		default:
 		}
+		scope, ok := s.clients.Scope(id)
+		if !ok {
+			continue
+		}
+		if !caller.Client(scope) {
+			hidden++
+			continue
+		}
+		shown++
 		node := s.clients.Identity(id)
 		if node == nil || !match(node) {
 			continue
@@ -215,11 +238,15 @@ func (s *Server) each(ctx context.Context, in *statusv3.ClientStatusRequest, yie
 		if !ok {
 			continue
 		}
+		names = slices.DeleteFunc(names, func(n ads.NameStatus) bool { return !caller.Resource(resource.Ref{Type: n.Type, Name: n.Name}) })
 		for _, part := range configs(node, c, names, in.GetExcludeResourceContents(), s.limit-maxPrefix) {
 			if err := yield(part, proto.Size(part)+maxPrefix); err != nil {
 				return err
 			}
 		}
+	}
+	if shown == 0 && hidden > 0 {
+		return caller.Service(ctx, naming.ServiceKey{})
 	}
 	return nil
 }

@@ -26,6 +26,7 @@ import (
 	"google.golang.org/protobuf/types/known/structpb"
 	"google.golang.org/protobuf/types/known/timestamppb"
 
+	"polestar/xds/access"
 	"polestar/xds/ads"
 	"polestar/xds/resource"
 )
@@ -55,6 +56,10 @@ func (f fleet) Identity(id uint64) *corev3.Node {
 	return f[id].node
 }
 
+func (f fleet) Scope(id uint64) (resource.Scope, bool) {
+	return resource.Scope{Namespace: "default"}, id < uint64(len(f))
+}
+
 func (f fleet) Client(id uint64) (ads.ClientStatus, []ads.NameStatus, bool) {
 	if f[id].names == nil {
 		return ads.ClientStatus{}, nil, false
@@ -65,7 +70,7 @@ func (f fleet) Client(id uint64) (ads.ClientStatus, []ads.NameStatus, bool) {
 // dial serves a fleet.
 func dial(t *testing.T, f fleet, limit int) statusv3.ClientStatusDiscoveryServiceClient {
 	t.Helper()
-	s := New(f)
+	s := New(f, access.Open())
 	s.limit = limit
 	pipe := bufconn.Listen(1 << 16)
 	g := grpc.NewServer()
@@ -266,7 +271,7 @@ func TestStreamAnswersEachRequest(t *testing.T) {
 }
 
 func TestRunEndsStreams(t *testing.T) {
-	f := New(fleet{})
+	f := New(fleet{}, access.Open())
 	ctx, cancel := context.WithCancel(t.Context())
 	pipe := bufconn.Listen(1 << 16)
 	g := grpc.NewServer()

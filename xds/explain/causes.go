@@ -67,11 +67,22 @@ func (r *reporter) existence() []Cause {
 		if !naming.Visible(r.world, s, r.scope.Namespace) {
 			out = append(out, Cause{NotVisible, fmt.Sprintf("%s is not exported to %s, the client's namespace", s.Key, r.scope.Namespace)})
 		}
+		if !r.scope.Reader.SeesService(r.world, s.Key) {
+			out = append(out, Cause{NotVisible, fmt.Sprintf("%s may not be read by %s, the client's principal", s.Key, r.principal())})
+		}
 		if s == r.state.Service {
 			break // no alias
 		}
 	}
 	return out
+}
+
+// principal names who the client is.
+func (r *reporter) principal() string {
+	if p := r.holding.Client.Principal; !p.Anonymous() {
+		return p.Name
+	}
+	return "anonymous"
 }
 
 // delivery says why the client does not have the newest form of a resource; not

@@ -11,11 +11,12 @@ import (
 type (
 	// Client is one stream.
 	Client struct {
-		Stream   uint64    `json:"stream"`
-		Node     string    `json:"node"`
-		View     string    `json:"view"`
-		Protocol string    `json:"protocol"` // sotw or delta
-		Since    time.Time `json:"since"`
+		Stream    uint64    `json:"stream"`
+		Node      string    `json:"node"`
+		View      string    `json:"view"`
+		Principal string    `json:"principal,omitempty"` // name of the user or group; none: anonymous
+		Protocol  string    `json:"protocol"`            // sotw or delta
+		Since     time.Time `json:"since"`
 	}
 
 	// Resource is what a client has of one resource, and what it should have.
@@ -52,7 +53,7 @@ const NotSubscribed = "not subscribed"
 
 // ClientOf describes a stream.
 func ClientOf(c ads.ClientStatus) Client {
-	out := Client{Stream: c.ID, Node: c.NodeID, View: c.View, Protocol: "sotw", Since: c.Since.UTC()}
+	out := Client{Stream: c.ID, Node: c.NodeID, View: c.View, Principal: c.Principal.Name, Protocol: "sotw", Since: c.Since.UTC()}
 	if c.Delta {
 		out.Protocol = "delta"
 	}

@@ -7,6 +7,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"polestar/naming"
+	"polestar/xds/access"
 	"polestar/xds/ads"
 	"polestar/xds/resource"
 )
@@ -23,6 +24,8 @@ type Deps struct {
 	// Touched lists the resources that a change of a service can touch.
 	Touched func(naming.ServiceKey) []resource.Ref
 	Streams Streams
+	// Access says what a caller of the service may see; nil: everything.
+	Access *access.Control
 	// Ready reports whether the registry is loaded. Before, nobody could have
 	// anything, and everybody would seem to have all.
 	Ready   func() bool
@@ -49,6 +52,9 @@ type Desk struct {
 
 // New makes a desk; it starts nothing.
 func New(d Deps) (*Desk, error) {
+	if d.Access == nil {
+		d.Access = access.Open()
+	}
 	k := &Desk{Deps: d, meter: newMeter(), turn: make(chan struct{}, 1), waits: map[*wait]context.CancelFunc{}}
 	if err := k.meter.register(d.Metrics); err != nil {
 		return nil, err

@@ -38,13 +38,21 @@ func (s *door) Wait(ctx context.Context, in *adminpb.WaitRequest) (*adminpb.Wait
 		}
 		r.Timeout = t.AsDuration()
 	}
+	caller, err := s.desk.Access.Inspect(ctx)
+	if err != nil {
+		return nil, err
+	}
+	if err := caller.Service(ctx, r.Service); err != nil {
+		return nil, err
+	}
+	r.Shown = caller
 	got, err := s.desk.Wait(ctx, r)
 	if err != nil {
 		return nil, status.Error(codeOf(ctx, err), err.Error())
 	}
 	out := &adminpb.WaitResponse{
 		Revision: got.Revision, Published: got.Published, Converged: got.Converged,
-		Clients: uint64(got.Clients), More: uint64(got.More),
+		Clients: uint64(got.Clients), More: uint64(got.More + got.Hidden),
 	}
 	for _, l := range got.Laggards {
 		m := &adminpb.Laggard{

@@ -5,6 +5,7 @@ import (
 	"unicode/utf8"
 
 	"polestar/naming"
+	"polestar/xds/resource"
 )
 
 // The bounds of a request.
@@ -12,7 +13,7 @@ const (
 	DefaultTimeout = 10 * time.Second
 	MaxTimeout     = 10 * time.Minute
 	MaxClients     = 1000
-	maxClientID    = 256 // bytes; as long as an id of a node may be
+	maxClientID    = 512 // bytes; more than a principal and an id of a node can have
 	maxLaggards    = 1000
 )
 
@@ -20,8 +21,18 @@ const (
 type Request struct {
 	Revision uint64            // 0: the newest now
 	Service  naming.ServiceKey // zero: everything; both parts or none
-	Clients  []string          // ids of nodes or numbers of streams; empty: all
+	Clients  []string          // ids of nodes, principal@node, or numbers of streams; empty: all
 	Timeout  time.Duration     // 0: DefaultTimeout
+	Shown    Shown             // what the caller may see; nil: everything
+}
+
+// Shown says what a caller may see. What it may not see is waited for as well,
+// and only counted.
+type Shown interface {
+	// Client reports whether a client may be seen.
+	Client(of resource.Scope) bool
+	// Resource reports whether a resource may be seen.
+	Resource(ref resource.Ref) bool
 }
 
 // Receipt is the answer. Its JSON form is that of the admin API.
@@ -31,16 +42,18 @@ type Receipt struct {
 	Converged bool      `json:"converged"` // every client that it concerns has it
 	Clients   int       `json:"clients"`   // that it concerns
 	Laggards  []Laggard `json:"laggards"`
-	More      int       `json:"more"` // laggards beyond the 1000 that are listed
+	More      int       `json:"more"`             // laggards beyond the 1000 that are listed
+	Hidden    int       `json:"hidden,omitempty"` // laggards that the caller may not see
 }
 
 // Laggard is one resource that one client lacks.
 type Laggard struct {
-	Stream   uint64 `json:"stream,omitempty"` // 0: not connected
-	Node     string `json:"node"`
-	Type     string `json:"type,omitempty"`
-	Resource string `json:"resource,omitempty"`
-	State    string `json:"state"` // stale, refused, not sent, not connected
+	Stream    uint64 `json:"stream,omitempty"` // 0: not connected
+	Node      string `json:"node"`
+	Principal string `json:"principal,omitempty"` // who the client is; none: anonymous
+	Type      string `json:"type,omitempty"`
+	Resource  string `json:"resource,omitempty"`
+	State     string `json:"state"` // stale, refused, not sent, not connected
 	// Has is the revision of the form that it accepted last; 0: none, or one of
 	// an earlier stream. Wants is that of the newest form; 0: it exists no more.
 	Has   uint64 `json:"has"`

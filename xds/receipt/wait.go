@@ -5,6 +5,7 @@ import (
 	"maps"
 	"slices"
 	"strconv"
+	"strings"
 
 	"polestar/xds/ads"
 	"polestar/xds/resource"
@@ -124,7 +125,7 @@ func (w *wait) lag(id uint64) (ads.Lag, bool) {
 func (w *wait) meet(id uint64, c ads.ClientStatus) *stream {
 	s := &stream{}
 	for _, name := range w.Clients {
-		if name == c.NodeID || name == strconv.FormatUint(c.ID, 10) {
+		if goesBy(c, name) {
 			s.clients = append(s.clients, name)
 			w.present[name]++
 		}
@@ -132,6 +133,21 @@ func (w *wait) meet(id uint64, c ads.ClientStatus) *stream {
 	s.ignored = len(w.Clients) > 0 && len(s.clients) == 0
 	w.streams[id] = s
 	return s
+}
+
+// goesBy reports whether a client is meant by a name. An id of a node is what a
+// client claims, and others can claim it too: then all of them are meant. With
+// its principal before it, as in alice@envoy-1, it means nobody else; so that
+// nobody claims such an id, one that contains an at sign needs its principal.
+func goesBy(c ads.ClientStatus, name string) bool {
+	switch {
+	case name == strconv.FormatUint(c.ID, 10):
+		return true
+	case c.Principal.Anonymous():
+		return name == c.NodeID
+	default:
+		return name == c.Principal.Name+"@"+c.NodeID || name == c.NodeID && !strings.Contains(c.NodeID, "@")
+	}
 }
 
 func (w *wait) judge(s *stream, lag ads.Lag) {
@@ -177,7 +193,12 @@ func (w *wait) receipt() Receipt {
 			continue
 		}
 		lag, _ := w.lag(id)
+		seen := w.Shown == nil || len(lag.Lacking) == 0 || w.Shown.Client(lag.Client.Sees.Scope())
 		for _, n := range lag.Lacking {
+			if !seen || w.Shown != nil && !w.Shown.Resource(resource.Ref{Type: n.Type, Name: n.Name}) {
+				out.Hidden++
+				continue
+			}
 			out.add(laggard(lag.Client, n))
 		}
 	}
@@ -186,7 +207,7 @@ func (w *wait) receipt() Receipt {
 			out.add(Laggard{Node: c, State: notConnected})
 		}
 	}
-	out.Converged = w.ready && len(out.Laggards) == 0
+	out.Converged = w.ready && len(out.Laggards) == 0 && out.Hidden == 0
 	return out
 }
 
@@ -200,7 +221,7 @@ func (r *Receipt) add(l Laggard) {
 
 func laggard(c ads.ClientStatus, n ads.NameStatus) Laggard {
 	l := Laggard{
-		Stream: c.ID, Node: c.NodeID, Type: n.Type.String(), Resource: n.Name, State: n.State().String(),
+		Stream: c.ID, Node: c.NodeID, Principal: c.Principal.Name, Type: n.Type.String(), Resource: n.Name, State: n.State().String(),
 		Has: n.Acked.Revision, Wants: n.Current.Revision,
 	}
 	if n.State() == ads.Refused {
