@@ -9,12 +9,14 @@ import (
 )
 
 // Inspector is what one caller may see of the clients and of what they have. It
-// is good for one call.
+// is good for one call, on one goroutine.
 type Inspector struct {
 	Principal auth.Principal
-	control   *Control
-	allow     func(auth.Resource) error
-	reader    *resource.Reader
+
+	control *Control
+	allow   func(auth.Resource) error
+	reader  *resource.Reader // nil: sees everything
+	clients map[naming.ServiceKey]bool
 }
 
 // Inspect says what the caller may see. Errors are those of gRPC:
@@ -24,26 +26,30 @@ func (c *Control) Inspect(ctx context.Context) (*Inspector, error) {
 	if err != nil {
 		return nil, c.refuse(ctx, p, auth.Inspect, auth.Resource{}, err)
 	}
-	allow := func(r auth.Resource) error { return c.Gate.Allow(ctx, auth.ConsoleAPI, p, auth.Inspect, r) }
-	return &Inspector{p, c, allow, resource.NewReader(func(ns *naming.Namespace, s *naming.Service) bool {
-		return allow(auth.Resource{
-			Namespace: s.Key.Namespace, Service: s.Key.Name, NamespaceCreator: ns.Creator, ServiceCreator: s.Creator,
-		}) == nil
-	})}, nil
+	i := &Inspector{Principal: p, control: c, clients: map[naming.ServiceKey]bool{}}
+	i.allow = func(r auth.Resource) error { return c.Gate.Allow(ctx, auth.ConsoleAPI, p, auth.Inspect, r) }
+	if scope := c.Gate.Scope(auth.ConsoleAPI, p); scope.See != nil {
+		i.reader = resource.NewReader(scope.See)
+	}
+	return i, nil
 }
 
-// Client reports whether a client may be seen: by the right to what it is, its
-// service or else its namespace.
+// Client reports whether a client may be seen: by the right to inspect what it
+// is, its service or else its namespace.
 func (i *Inspector) Client(of resource.Scope) bool {
 	key := naming.ServiceKey{Namespace: of.Namespace, Name: of.Service}
-	return i.allow(i.control.resource(key)) == nil
+	may, known := i.clients[key]
+	if !known {
+		may = i.allow(i.control.resource(key)) == nil
+		i.clients[key] = may
+	}
+	return may
 }
 
-// Resource reports whether a resource may be seen: by the right to its service,
-// if it is of one.
+// Resource reports whether a resource may be seen: by the right to read its
+// service, if it is of one.
 func (i *Inspector) Resource(ref resource.Ref) bool {
-	w := i.control.World()
-	return w == nil || i.reader.SeesResource(w, ref)
+	return i.reader.SeesResource(i.control.World(), ref)
 }
 
 // Service returns nil if the caller may inspect a service, or with an empty key

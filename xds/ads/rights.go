@@ -44,7 +44,7 @@ func (s *Server) review(ctx context.Context) {
 	for len(all) > 0 {
 		n := min(step, len(all))
 		for _, st := range all[:n] {
-			st.review()
+			st.review() //nolint:contextcheck // a stream is judged by its own context, which shows who it is
 		}
 		if all = all[n:]; len(all) == 0 {
 			return

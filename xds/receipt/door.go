@@ -42,7 +42,7 @@ func (s *door) Wait(ctx context.Context, in *adminpb.WaitRequest) (*adminpb.Wait
 	if err != nil {
 		return nil, err
 	}
-	if err := caller.Service(ctx, r.Service); err != nil {
+	if err = caller.Service(ctx, r.Service); err != nil {
 		return nil, err
 	}
 	r.Shown = caller
