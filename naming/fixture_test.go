@@ -19,6 +19,7 @@ type shelf struct {
 	clients    map[string]*naming.Client
 	contracts  map[string]*naming.Contract
 	overrides  map[string]*naming.Override
+	epochs     map[string]uint64
 	fail       error // what every read answers
 }
 
@@ -78,6 +79,8 @@ func (s *shelf) ContractsOf(key naming.ServiceKey, visit func(*naming.Contract))
 	}
 	return s.fail
 }
+
+func (s *shelf) Epoch(duty string) (uint64, error) { return s.epochs[duty], s.fail }
 
 // apply decides one group and stores what came out, at a time that follows
 // from the revision.

@@ -21,6 +21,9 @@ type View interface {
 	ServicesIn(namespace string, visit func(ServiceKey) bool) error
 	// ContractsOf visits the contracts of a service.
 	ContractsOf(key ServiceKey, visit func(*Contract)) error
+	// Epoch returns the epoch of a duty, 0 when nobody ever had it. It does not
+	// change before the commit.
+	Epoch(duty string) (uint64, error)
 }
 
 // Usage is how much belongs to a service, or what a group adds to that.

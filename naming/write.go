@@ -18,6 +18,7 @@ type Needs struct {
 	Clients    []string
 	Contracts  []*Contract  // by their service and ID
 	Usage      []ServiceKey // services whose usage is counted
+	Duties     []string     // whose epochs are asked for
 }
 
 // Outcome says what a write did.

@@ -77,6 +77,31 @@ type Members interface {
 	Remove(ctx context.Context, m naming.Member) error
 }
 
+// Elections give each duty of a cluster to one server at a time; only backends
+// that several servers can share have it. They go by the clock of the store and
+// by nobody else's, and a wrong clock only makes a duty move too early or too
+// late: what its holder writes is fenced ([naming.Fenced]).
+type Elections interface {
+	// Lead gives a duty to a server that has it already, for a time from now on
+	// (whole seconds), or that asks when nobody has it or the holder's time is up.
+	// It returns who has it then. A new holder has the next epoch, and no write
+	// that is fenced by an earlier one is committed after that.
+	Lead(ctx context.Context, duty, server string, term time.Duration) (naming.Leader, error)
+	// Resign gives a duty back, unless it has another epoch or holder by now.
+	Resign(ctx context.Context, l naming.Leader) error
+}
+
+// Purger removes what was deleted for good; only backends that keep the rows of
+// deleted objects have it.
+type Purger interface {
+	// Purgeable counts the rows of what was deleted longer ago than age, by the
+	// clock of the store.
+	Purgeable(ctx context.Context, age time.Duration) (int, error)
+	// Purge removes at most limit of them (1…1,000) in one transaction and returns
+	// how many. With a fence it is refused as a [naming.Fenced] write is.
+	Purge(ctx context.Context, by naming.Fence, age time.Duration, limit int) (int, error)
+}
+
 // Store is a whole backend.
 type Store interface {
 	Writer

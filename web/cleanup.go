@@ -17,6 +17,15 @@ type (
 		Jobs     []CleanupJob `json:"jobs"`
 		Interval string       `json:"interval"`
 		Held     string       `json:"held,omitempty"` // why nothing is removed now
+		// Leader runs most of the jobs for all servers; nil on a store of one server.
+		Leader *CleanupLeader `json:"leader,omitempty"`
+	}
+	// CleanupLeader is the server that runs jobs for all.
+	CleanupLeader struct {
+		Server string `json:"server"` // the id of its run; empty: nobody
+		Self   bool   `json:"self"`   // it is the one that answers
+		Epoch  uint64 `json:"epoch"`
+		Since  string `json:"since"`
 	}
 	// CleanupJob is one job and what it did last.
 	CleanupJob struct {
@@ -32,8 +41,9 @@ type (
 		OlderThan string        `json:"older_than"`
 		Held      string        `json:"held,omitempty"` // why nothing was removed, or would be now
 		Removed   int           `json:"removed"`
-		Kept      int           `json:"kept"` // changed meanwhile
-		More      bool          `json:"more"` // there is more than one run removes
+		Rows      int           `json:"rows,omitempty"` // of deleted objects, that a dry run found
+		Kept      int           `json:"kept"`           // changed meanwhile
+		More      bool          `json:"more"`           // there is more than one run removes
 		Error     string        `json:"error,omitempty"`
 		Items     []CleanupItem `json:"items"`
 	}

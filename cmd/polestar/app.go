@@ -22,6 +22,7 @@ import (
 	"polestar/naming/cmdb"
 	"polestar/naming/follow"
 	"polestar/naming/health"
+	"polestar/naming/leader"
 	"polestar/naming/polaris"
 	"polestar/naming/registry"
 	"polestar/web"
@@ -52,6 +53,7 @@ type app struct {
 	naming   *naming.Registrar
 	cmdb     *cmdb.Inventory    // nil without a file
 	cluster  *cluster.Cluster   // nil on a store of this server alone
+	leader   *leader.Leader     // nil on a store of this server alone
 	peer     *grpcserver.Server // nil without peers
 	batch    *batch.Batcher[naming.Write, naming.Result]
 	pipeline *xds.Pipeline
@@ -169,7 +171,7 @@ func (a *app) buildDoors() (err error) {
 
 	a.web = web.New(a.cfg.HTTPAddr, web.Deps{
 		World: a.registry.World, Loaded: a.loaded.Load, Admin: registrar, Checks: a.checks, Clients: a.clients,
-		ChangeLog: &a.store, LogBounds: reach(a.cfg.Log), Await: a.registry.Await, Cleanup: cleanups{a.cleaner},
+		ChangeLog: &a.store, LogBounds: reach(a.cfg.Log), Await: a.registry.Await, Cleanup: cleanups{a.cleaner, a.leader},
 		Problems: a.problems, Guard: &a.guard, Explain: a.explainer(), Receipt: a.receipts.Wait, OpenMetrics: true, Auth: auth.Open{}, Refused: func(web.Refusal) {}, Metrics: a.metrics, Log: a.log.Named("web"),
 		TLS: a.httpTLS(),
 	})
@@ -243,7 +245,7 @@ func (a *app) checks() []web.Check {
 	checks := []web.Check{c, a.checkLeases(), a.checkTLS()}
 	if a.cluster != nil {
 		checks = append(checks, web.Check{Name: "database", Ready: true, Text: a.cutOff()}, // reads go on without it
-			web.Check{Name: "comparison", Ready: true, Text: a.compared()})
+			web.Check{Name: "comparison", Ready: true, Text: a.compared()}, web.Check{Name: "leader", Ready: true, Text: a.leads()})
 	}
 	return checks
 }

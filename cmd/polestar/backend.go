@@ -146,6 +146,42 @@ func (l *late) Remove(ctx context.Context, m naming.Member) error {
 	return s.(store.Members).Remove(ctx, m)
 }
 
+// Lead implements store.Elections.
+func (l *late) Lead(ctx context.Context, duty, server string, term time.Duration) (naming.Leader, error) {
+	s, err := l.get()
+	if err != nil {
+		return naming.Leader{}, err
+	}
+	return s.(store.Elections).Lead(ctx, duty, server, term)
+}
+
+// Resign implements store.Elections.
+func (l *late) Resign(ctx context.Context, leader naming.Leader) error {
+	s, err := l.get()
+	if err != nil {
+		return err
+	}
+	return s.(store.Elections).Resign(ctx, leader)
+}
+
+// Purgeable implements store.Purger.
+func (l *late) Purgeable(ctx context.Context, age time.Duration) (int, error) {
+	s, err := l.get()
+	if err != nil {
+		return 0, err
+	}
+	return s.(store.Purger).Purgeable(ctx, age)
+}
+
+// Purge implements store.Purger.
+func (l *late) Purge(ctx context.Context, by naming.Fence, age time.Duration, limit int) (int, error) {
+	s, err := l.get()
+	if err != nil {
+		return 0, err
+	}
+	return s.(store.Purger).Purge(ctx, by, age, limit)
+}
+
 // Close implements store.Store.
 func (l *late) Close() error {
 	if s, err := l.get(); err == nil {
@@ -155,9 +191,11 @@ func (l *late) Close() error {
 }
 
 var (
-	_ store.Store   = (*late)(nil)
-	_ store.Members = (*late)(nil)
-	_ store.Scanner = (*late)(nil)
+	_ store.Store     = (*late)(nil)
+	_ store.Members   = (*late)(nil)
+	_ store.Scanner   = (*late)(nil)
+	_ store.Elections = (*late)(nil)
+	_ store.Purger    = (*late)(nil)
 )
 
 // openStore opens the configured backend.

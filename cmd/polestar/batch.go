@@ -53,7 +53,9 @@ func batchSettings() []setting {
 
 // kindOf tells in which queue a write waits.
 func kindOf(w naming.Write) int {
-	switch w.(type) {
+	switch w := w.(type) {
+	case *naming.Fenced:
+		return kindOf(w.Write)
 	case *naming.Register:
 		return kindRegister
 	case *naming.Deregister:

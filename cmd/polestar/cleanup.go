@@ -14,6 +14,7 @@ import (
 
 	"polestar/naming"
 	"polestar/naming/cleanup"
+	"polestar/naming/leader"
 	"polestar/web"
 )
 
@@ -28,16 +29,38 @@ func cleanupSettings() []setting {
 			func(c *Config) *time.Duration { return &c.Cleanup.EmptyServices }),
 		span("cleanup.overrides", "forget what operators set on instances that have been away for longer; 0: never",
 			func(c *Config) *time.Duration { return &c.Cleanup.Overrides }),
+		span("cleanup.deleted-rows", "remove the database's rows of what was deleted longer ago; 0: never",
+			func(c *Config) *time.Duration { return &c.Cleanup.DeletedRows }),
 	}
 }
 
 // buildCleanup makes the clean-up jobs.
-func (a *app) buildCleanup(admin cleanup.Admin) (err error) {
-	a.cleaner, err = cleanup.New(a.cfg.Cleanup, cleanup.Deps{
+func (a *app) buildCleanup(admin *naming.Registrar) (err error) {
+	deps := cleanup.Deps{
 		World: a.registry, Admin: admin, ChangeLog: &a.store, Silent: a.silent, Hold: a.holdCleanup,
 		Metrics: a.metrics, Log: a.log.Named("cleanup"),
-	})
+	}
+	if a.leader != nil {
+		deps.Rows, deps.Lead = &a.store, a.leader.Fence
+		deps.Fenced = func(f naming.Fence) cleanup.Admin {
+			d := admin.Deps
+			d.Writer = fenced{d.Writer, f}
+			return naming.NewRegistrar(naming.Config{}, d)
+		}
+	}
+	a.cleaner, err = cleanup.New(a.cfg.Cleanup, deps)
 	return err
+}
+
+// fenced writes as the holder of a duty.
+type fenced struct {
+	naming.Writer
+	fence naming.Fence
+}
+
+// Do implements naming.Writer.
+func (f fenced) Do(ctx context.Context, w naming.Write) (naming.Result, error) {
+	return f.Writer.Do(ctx, &naming.Fenced{Write: w, Fence: f.fence})
 }
 
 // silent reports whether this server watches over a lease and has not been
@@ -63,11 +86,21 @@ func (a *app) holdCleanup() string {
 }
 
 // cleanups shows the jobs as the admin API does.
-type cleanups struct{ *cleanup.Cleaner }
+type cleanups struct {
+	*cleanup.Cleaner
+	leader *leader.Leader // nil on a store of this server alone
+}
 
 // Jobs implements web.Cleanup.
 func (c cleanups) Jobs() web.CleanupJobs {
 	out := web.CleanupJobs{Interval: c.Interval().String(), Held: c.Held(), Jobs: []web.CleanupJob{}}
+	if c.leader != nil {
+		l, self := c.leader.Last()
+		out.Leader = &web.CleanupLeader{Server: l.ID, Self: self, Epoch: l.Epoch}
+		if l.ID != "" {
+			out.Leader.Since = web.Time(time.UnixMicro(int64(l.Since)))
+		}
+	}
 	for _, s := range c.Status() {
 		job := web.CleanupJob{Job: string(s.Job)}
 		if s.Age > 0 {
@@ -90,7 +123,7 @@ func (c cleanups) Run(ctx context.Context, job string, older time.Duration, dryR
 func cleanupReport(r *cleanup.Report) web.CleanupReport {
 	out := web.CleanupReport{
 		Job: string(r.Job), DryRun: r.DryRun, At: web.Time(r.At), OlderThan: r.Age.String(), Held: r.Held,
-		Removed: r.Removed, Kept: r.Kept, More: r.More, Items: []web.CleanupItem{},
+		Removed: r.Removed, Rows: r.Rows, Kept: r.Kept, More: r.More, Items: []web.CleanupItem{},
 	}
 	if r.Err != nil {
 		out.Error = "the run ended early"
@@ -132,6 +165,7 @@ run one now:
   unhealthy-instances  unhealthy, silent, and nothing of them was set by an operator
   empty-services       created by a registration, untouched, no instances and aliases
   overrides            what operators set on instances that are away
+  deleted-rows         of a shared database: its rows of what was deleted
 
 A job runs by itself when the server is given an age for it (cleanup.JOB).`,
 		Example: `  polestar cleanup
@@ -194,6 +228,13 @@ func (c *cleanupRun) show(cmd *cobra.Command) error {
 	if err := writeTable(cmd.OutOrStdout(), "JOB\tOLDER THAN\tLAST RUN\tREMOVED", rows); err != nil {
 		return err
 	}
+	switch l := all.Leader; {
+	case l == nil:
+	case l.Self:
+		cmd.PrintErrln("this server runs the jobs for all servers since", l.Since)
+	case l.Server != "":
+		cmd.PrintErrln(l.Server, "runs the jobs for all servers since", l.Since+"; this one those for the leases that it watches over")
+	}
 	if all.Held != "" {
 		cmd.PrintErrln("nothing is removed now:", all.Held)
 	}
@@ -217,7 +258,9 @@ func (c *cleanupRun) do(cmd *cobra.Command) error {
 	if err = json.Unmarshal(body, &r); err != nil {
 		return fmt.Errorf("the server at %s answered no report: %w", c.server.addr, err)
 	}
-	if c.output == "table" {
+	if c.output == "table" && r.Job == string(cleanup.DeletedRows) {
+		_, err = fmt.Fprintf(cmd.OutOrStdout(), "%d rows of what was deleted more than %s ago\n", r.Rows+r.Removed, r.OlderThan)
+	} else if c.output == "table" {
 		rows := make([][]any, len(r.Items))
 		for n, i := range r.Items {
 			rows[n] = []any{objectOf(&web.Change{Kind: i.Kind, Namespace: i.Namespace, Service: i.Service, ID: i.ID, Host: i.Host, Port: i.Port}), i.Since, i.Outcome}

@@ -16,6 +16,7 @@ import (
 	"polestar/naming"
 	"polestar/naming/cluster"
 	"polestar/naming/follow"
+	"polestar/naming/leader"
 	"polestar/proto/peerpb"
 	"polestar/store/mysql"
 )
@@ -122,6 +123,10 @@ func (c *Config) validateCluster() error {
 	return nil
 }
 
+// maintenance is the duty of the one server that cleans up for all; Polaris
+// calls it so, too.
+const maintenance = "MaintainJob"
+
 // buildCluster makes what a server on a shared store has besides.
 func (a *app) buildCluster() (err error) {
 	a.cluster, err = cluster.New(a.cfg.Cluster, cluster.Deps{
@@ -137,7 +142,12 @@ func (a *app) buildCluster() (err error) {
 		},
 		Visible: func() naming.Revision { return a.registry.World().Revision() }, Metrics: a.metrics, Log: a.log.Named("cluster"),
 	})
-	if err != nil || a.cfg.Peer.Addr == "" {
+	if err != nil {
+		return err
+	}
+	standing := leader.Default()
+	standing.ID, standing.Duty = a.cfg.Cluster.ID, maintenance
+	if a.leader, err = leader.New(standing, &a.store, a.metrics, a.log.Named("leader")); err != nil || a.cfg.Peer.Addr == "" {
 		return err
 	}
 	if a.peer, err = grpcserver.New(a.cfg.Peer, a.metrics, a.log, a.creds("peer")...); err != nil {
@@ -154,6 +164,7 @@ func (a *app) clusterParts() []lifecycle.Component {
 		{Name: "database connection", Run: a.reach},
 		{Name: "follower", Run: a.follower.Run},
 		{Name: "comparison", Run: a.follower.Compare},
+		{Name: "leader", Run: a.leader.Run},
 	}
 	if a.peer != nil {
 		parts = append(parts, lifecycle.Component{Name: "peer door", Start: a.peer.Listen, Run: a.peer.Serve})
@@ -214,6 +225,23 @@ func (a *app) compared() string {
 		return fmt.Sprintf("%s%d differ, as %s; this server keeps what it has: %s", text, c.Differences, c.Named[0], c.Kept)
 	default:
 		return fmt.Sprintf("%s%d differed, as %s; the world was loaded anew", text, c.Differences, c.Named[0])
+	}
+}
+
+// leads is what readiness says of who cleans up for the whole cluster.
+func (a *app) leads() string {
+	l, self := a.leader.Last()
+	who := l.ID
+	if self {
+		who = "this server"
+	}
+	switch {
+	case l.Duty == "":
+		return "who cleans up for all servers is not known"
+	case l.ID == "":
+		return "nobody cleans up for all servers at the moment"
+	default:
+		return fmt.Sprintf("%s cleans up for all servers since %s (epoch %d)", who, time.UnixMicro(int64(l.Since)).UTC().Format(time.RFC3339), l.Epoch)
 	}
 }
 

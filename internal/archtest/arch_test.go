@@ -22,6 +22,7 @@ var may = map[string]string{
 	"naming/registry":     "naming",
 	"naming/health":       "naming",
 	"naming/cleanup":      "naming",
+	"naming/leader":       "naming",
 	"naming/cmdb":         "naming",
 	"naming/cluster":      "naming proto/peerpb",
 	"naming/follow":       "naming naming/registry",

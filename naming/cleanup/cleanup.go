@@ -2,6 +2,7 @@ package cleanup
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"sync"
@@ -27,6 +28,12 @@ type ChangeLog interface {
 	Oldest(ctx context.Context) (naming.Revision, error)
 }
 
+// Rows removes the rows of deleted objects; store.Purger fits.
+type Rows interface {
+	Purgeable(ctx context.Context, age time.Duration) (int, error)
+	Purge(ctx context.Context, by naming.Fence, age time.Duration, limit int) (int, error)
+}
+
 // Deps are what the jobs call.
 type Deps struct {
 	World     naming.Snapshots
@@ -36,7 +43,15 @@ type Deps struct {
 	// has not been beaten for it in time.
 	Silent func(id string) bool
 	// Hold says why nothing may be removed now; empty when it may.
-	Hold    func() string
+	Hold func() string
+	// On a shared store; nil on one of this server alone.
+	Rows Rows
+	// Lead is what writes of a job that runs once for the whole cluster must
+	// carry; false while another server runs it.
+	Lead func() (naming.Fence, bool)
+	// Fenced is Admin with a fence around each write.
+	Fenced func(naming.Fence) Admin
+
 	Metrics prometheus.Registerer
 	Log     *zap.Logger
 }
@@ -61,6 +76,7 @@ type Report struct {
 	Age     time.Duration
 	Held    string // why nothing was removed, or would be now
 	Removed int
+	Rows    int    // of deleted objects, that a dry run found
 	Kept    int    // changed meanwhile, and so not old any more
 	More    bool   // there is more than one run removes
 	Err     error  // what ended the run before its end
@@ -114,14 +130,33 @@ func (c *Cleaner) Run(ctx context.Context) error {
 			return nil
 		case <-tick.C:
 		}
-		for _, job := range Jobs() {
-			if c.cfg.age(job) == 0 || ctx.Err() != nil {
+		for _, job := range c.jobs() {
+			r := Request{Job: job}
+			if c.cfg.age(job) == 0 || ctx.Err() != nil || !c.mine(&r) {
 				continue
 			}
-			r, err := c.Do(ctx, Request{Job: job})
-			c.tell(job, r, err)
+			out, err := c.Do(ctx, r)
+			c.tell(job, out, err)
 		}
 	}
+}
+
+// jobs lists those that there is something to do for.
+func (c *Cleaner) jobs() []Job {
+	if c.deps.Rows == nil {
+		return slices.DeleteFunc(Jobs(), func(j Job) bool { return j == DeletedRows })
+	}
+	return Jobs()
+}
+
+// mine reports whether this server runs a job by itself, and puts the fence into
+// the request.
+func (c *Cleaner) mine(r *Request) (yes bool) {
+	if c.deps.Lead == nil || !r.Job.once() {
+		return true
+	}
+	r.fence, yes = c.deps.Lead()
+	return yes
 }
 
 // tell logs a scheduled run.
@@ -143,6 +178,8 @@ type Request struct {
 	Age    time.Duration // how old things must be; 0: as configured
 	DryRun bool          // find, but remove nothing
 	Actor  naming.Actor  // who asks; zero: the server itself
+
+	fence naming.Fence // zero: somebody asks for this very run
 }
 
 // Do runs a job once. Errors: Invalid for an unknown job, one that is off and
@@ -159,13 +196,17 @@ func (c *Cleaner) Do(ctx context.Context, r Request) (Report, error) {
 	default:
 		return Report{}, naming.Errorf(naming.Conflict, "job", "another run of a clean-up job is not over yet")
 	}
-	out := Report{Job: r.Job, DryRun: r.DryRun, At: time.Now(), Age: age, Held: c.held()}
+	out := Report{Job: r.Job, DryRun: r.DryRun, At: time.Now(), Age: age}
+	if r.Job != DeletedRows { // what is deleted does not come back by waiting
+		out.Held = c.held()
+	}
 	if out.Held != "" && !r.DryRun {
 		return out, naming.Errorf(naming.Conflict, "job", "nothing is removed now: %s", out.Held)
 	}
-	out.Items, out.More, out.Err = c.find(ctx, r.Job, out.At.Add(-age))
-	if out.Err == nil && !r.DryRun {
-		c.remove(ctx, &out, r.Actor)
+	if r.Job == DeletedRows {
+		c.purge(ctx, &out, r.fence)
+	} else if out.Items, out.More, out.Err = c.find(ctx, r.Job, out.At.Add(-age)); out.Err == nil && !r.DryRun {
+		c.remove(ctx, &out, &r)
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -178,6 +219,8 @@ func (c *Cleaner) check(r Request) (time.Duration, error) {
 	switch age := r.Age; {
 	case !slices.Contains(Jobs(), r.Job):
 		return 0, naming.Errorf(naming.Invalid, "job", "job: %.64q is none of %v", r.Job, Jobs())
+	case !slices.Contains(c.jobs(), r.Job):
+		return 0, naming.Errorf(naming.Invalid, "job", "job: this server's store keeps nothing of what was deleted")
 	case age == 0 && c.cfg.age(r.Job) == 0:
 		return 0, naming.Errorf(naming.Invalid, "older_than", "older_than: the job %s is off (cleanup.%s), so it must be told how old things must be", r.Job, r.Job)
 	case age == 0:
@@ -202,16 +245,20 @@ func (c *Cleaner) held() string {
 
 // remove removes what was found, one object after the other: a clean-up is
 // never in a hurry.
-func (c *Cleaner) remove(ctx context.Context, r *Report, actor naming.Actor) {
+func (c *Cleaner) remove(ctx context.Context, r *Report, q *Request) {
+	admin := c.deps.Admin
+	if q.fence.Duty != "" {
+		admin = c.deps.Fenced(q.fence)
+	}
 	for n := range r.Items {
 		i := &r.Items[n]
 		if r.Held = c.held(); r.Held != "" {
 			r.Err = naming.Errorf(naming.Conflict, "job", "stopped: %s", r.Held)
 			return
 		}
-		outcome, err := c.removeOne(ctx, r.Job, i, actor)
+		outcome, err := c.removeOne(ctx, admin, r.Job, i, q.Actor)
 		switch kind := naming.KindOf(err); {
-		case err != nil && kind != naming.Conflict:
+		case err != nil && kind != naming.Conflict, overtaken(err):
 			r.Err = err
 			return
 		case err == nil && outcome == naming.Deleted:
@@ -225,7 +272,13 @@ func (c *Cleaner) remove(ctx context.Context, r *Report, actor naming.Actor) {
 	}
 }
 
-func (c *Cleaner) removeOne(ctx context.Context, job Job, i *Item, actor naming.Actor) (naming.Outcome, error) {
+// overtaken reports whether another server runs the job by now.
+func overtaken(err error) bool {
+	e, ok := errors.AsType[*naming.Error](err)
+	return ok && e.Field == naming.FieldEpoch
+}
+
+func (c *Cleaner) removeOne(ctx context.Context, admin Admin, job Job, i *Item, actor naming.Actor) (naming.Outcome, error) {
 	since := time.UnixMicro(int64(i.Since)).UTC().Format(time.RFC3339)
 	var res naming.Result
 	var err error
@@ -234,7 +287,7 @@ func (c *Cleaner) removeOne(ctx context.Context, job Job, i *Item, actor naming.
 		if !c.deps.Silent(i.Subject.ID) {
 			return naming.Unchanged, nil // it has been heard since
 		}
-		res, err = c.deps.Admin.Remove(ctx, naming.Deregister{
+		res, err = admin.Remove(ctx, naming.Deregister{
 			ID: i.Subject.ID, Service: i.Subject.Service, If: i.revision, Actor: actor, Cause: naming.CauseCleanup,
 			Reason: "unhealthy since " + since,
 		})
@@ -242,13 +295,14 @@ func (c *Cleaner) removeOne(ctx context.Context, job Job, i *Item, actor naming.
 		if st := c.deps.World.World().Service(i.Subject.Service); st == nil || st.Revision != i.touched {
 			return naming.Unchanged, nil // an instance came, and perhaps went, since
 		}
-		res, err = c.deps.Admin.DeleteService(ctx, naming.DeleteService{
+		res, err = admin.DeleteService(ctx, naming.DeleteService{
 			Key: i.Subject.Service, Auto: true, If: i.revision, Actor: actor, Cause: naming.CauseCleanup, Reason: "empty since " + since,
 		})
 	case Overrides:
-		res, err = c.deps.Admin.DropOverride(ctx, naming.DropOverride{
+		res, err = admin.DropOverride(ctx, naming.DropOverride{
 			ID: i.Subject.ID, If: i.revision, Actor: actor, Cause: naming.CauseCleanup, Reason: "its instance is away since " + since,
 		})
+	case DeletedRows: // are no objects; purge removes them
 	}
 	return res.Outcome, err
 }
@@ -271,7 +325,7 @@ func (c *Cleaner) Status() []Status {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	var out []Status
-	for _, job := range Jobs() {
+	for _, job := range c.jobs() {
 		s := Status{Job: job, Age: c.cfg.age(job)}
 		if last, ran := c.last[job]; ran {
 			s.Last = &last

@@ -69,13 +69,17 @@ func (w *world) do(writes ...naming.Write) {
 	}
 }
 
-func (w *world) cleaner(cfg cleanup.Config) *cleanup.Cleaner {
-	w.t.Helper()
-	c, err := cleanup.New(cfg, cleanup.Deps{
+func (w *world) deps() cleanup.Deps {
+	return cleanup.Deps{
 		World: w.Registry, Admin: naming.NewRegistrar(naming.Config{}, naming.Deps{Writer: w, World: w.Registry}), ChangeLog: w.Store,
 		Silent: func(id string) bool { return !w.beating[id] }, Hold: func() string { return w.hold },
 		Metrics: w.metrics, Log: zap.NewNop(),
-	})
+	}
+}
+
+func (w *world) cleaner(cfg cleanup.Config) *cleanup.Cleaner {
+	w.t.Helper()
+	c, err := cleanup.New(cfg, w.deps())
 	if err != nil {
 		w.t.Fatal(err)
 	}

@@ -13,10 +13,18 @@ const (
 	UnhealthyInstances Job = "unhealthy-instances" // not healthy, silent, and no operator set anything on them
 	EmptyServices      Job = "empty-services"      // created by a registration, untouched, without instances and aliases
 	Overrides          Job = "overrides"           // what operators set on instances that are not registered
+	// DeletedRows are what a shared store keeps of deleted objects; other stores
+	// keep nothing.
+	DeletedRows Job = "deleted-rows"
 )
 
 // Jobs lists every job.
-func Jobs() []Job { return []Job{UnhealthyInstances, EmptyServices, Overrides} }
+func Jobs() []Job { return []Job{UnhealthyInstances, EmptyServices, Overrides, DeletedRows} }
+
+// once reports whether one server runs a job for the whole cluster. Whose lease
+// an instance's is knows only the server that watches over it, so each server
+// runs that job for its own.
+func (j Job) once() bool { return j != UnhealthyInstances }
 
 // Config of the jobs.
 type Config struct {
@@ -25,12 +33,13 @@ type Config struct {
 	// Settle is how long after a start nothing is removed, at least a second.
 	Settle time.Duration
 	// How old something must be; 0: the job is off; else 1 min…10 years.
-	UnhealthyInstances, EmptyServices, Overrides time.Duration
+	UnhealthyInstances, EmptyServices, Overrides, DeletedRows time.Duration
 }
 
-// Default has all jobs off.
+// Default has all jobs off but that for rows of deleted objects, which nobody
+// sees any more: they go after seven days.
 func Default() Config {
-	return Config{Interval: time.Hour, MaxPerRun: 100, Settle: 5 * time.Minute}
+	return Config{Interval: time.Hour, MaxPerRun: 100, Settle: 5 * time.Minute, DeletedRows: 7 * 24 * time.Hour}
 }
 
 const (
@@ -65,6 +74,8 @@ func (c Config) age(job Job) time.Duration {
 		return c.EmptyServices
 	case Overrides:
 		return c.Overrides
+	case DeletedRows:
+		return c.DeletedRows
 	default:
 		return 0
 	}

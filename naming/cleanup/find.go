@@ -44,6 +44,7 @@ func (c *Cleaner) find(ctx context.Context, job Job, before time.Time) (items []
 				break
 			}
 		}
+	case DeletedRows: // are no objects; purge removes them
 	}
 	if err == nil && ctx.Err() != nil {
 		err = context.Cause(ctx)

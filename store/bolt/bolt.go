@@ -227,6 +227,9 @@ func (v view) ContractsOf(key naming.ServiceKey, visit func(*naming.Contract)) e
 	return nil
 }
 
+// Epoch is 0 for ever: one server has no duties to share.
+func (v view) Epoch(string) (uint64, error) { return 0, nil }
+
 // Head implements store.Store.
 func (s *Store) Head(context.Context) (head naming.Revision, err error) {
 	err = s.db.View(func(tx *bolt.Tx) error {

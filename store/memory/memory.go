@@ -20,6 +20,13 @@ type Store struct {
 	log     []naming.Commit // the newest commits, in order
 	objects map[id]naming.Object
 	touched map[naming.ServiceKey]naming.Revision
+	duties  map[string]*duty
+}
+
+// duty is who has one, and until when.
+type duty struct {
+	naming.Leader
+	until time.Time
 }
 
 type id struct {
@@ -28,13 +35,14 @@ type id struct {
 }
 
 var (
-	_ store.Store   = (*Store)(nil)
-	_ store.Scanner = (*Store)(nil)
+	_ store.Store     = (*Store)(nil)
+	_ store.Scanner   = (*Store)(nil)
+	_ store.Elections = (*Store)(nil)
 )
 
 // New makes an empty store.
 func New(bounds store.LogBounds) *Store {
-	return &Store{bounds: bounds, objects: map[id]naming.Object{}, touched: map[naming.ServiceKey]naming.Revision{}}
+	return &Store{bounds: bounds, objects: map[id]naming.Object{}, touched: map[naming.ServiceKey]naming.Revision{}, duties: map[string]*duty{}}
 }
 
 // view implements naming.View on the map.
@@ -92,6 +100,42 @@ func (v view) ContractsOf(key naming.ServiceKey, visit func(*naming.Contract)) e
 		if c, ok := o.(*naming.Contract); ok && c.Service == key {
 			visit(c)
 		}
+	}
+	return nil
+}
+
+func (v view) Epoch(name string) (uint64, error) {
+	if d := v.duties[name]; d != nil {
+		return d.Epoch, nil
+	}
+	return 0, nil
+}
+
+// Lead implements store.Elections.
+func (s *Store) Lead(_ context.Context, name, server string, term time.Duration) (naming.Leader, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	now := time.Now()
+	d := s.duties[name]
+	if d == nil {
+		d = &duty{Leader: naming.Leader{Duty: name}}
+		s.duties[name] = d
+	}
+	if d.ID != server && !now.Before(d.until) {
+		d.ID, d.Epoch, d.Since = server, d.Epoch+1, naming.Micros(now.UnixMicro())
+	}
+	if d.ID == server {
+		d.until = now.Add(term)
+	}
+	return d.Leader, nil
+}
+
+// Resign implements store.Elections.
+func (s *Store) Resign(_ context.Context, l naming.Leader) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if d := s.duties[l.Duty]; d != nil && d.ID == l.ID && d.Epoch == l.Epoch {
+		d.ID, d.until = "", time.Time{}
 	}
 	return nil
 }

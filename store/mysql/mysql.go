@@ -57,9 +57,11 @@ type Store struct {
 }
 
 var (
-	_ store.Store   = (*Store)(nil)
-	_ store.Members = (*Store)(nil)
-	_ store.Scanner = (*Store)(nil)
+	_ store.Store     = (*Store)(nil)
+	_ store.Members   = (*Store)(nil)
+	_ store.Scanner   = (*Store)(nil)
+	_ store.Elections = (*Store)(nil)
+	_ store.Purger    = (*Store)(nil)
 )
 
 // ErrUnreachable says that no host of the database took a connection that can

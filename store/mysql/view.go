@@ -26,6 +26,7 @@ type view struct {
 	clients    map[string]*naming.Client
 	contracts  map[string]*naming.Contract // by naming.ContractKey
 	overrides  map[string]*naming.Override
+	epochs     map[string]uint64 // of duties
 }
 
 // logRow is what is known of one old record of the change log.
@@ -40,11 +41,12 @@ type wanted struct {
 	namespaces, instances, clients map[string]bool
 	services                       map[naming.ServiceKey]bool
 	contracts                      map[string]*naming.Contract
+	duties                         map[string]bool
 }
 
 func gather(writes []naming.Write) wanted {
 	w := wanted{
-		map[string]bool{}, map[string]bool{}, map[string]bool{}, map[naming.ServiceKey]bool{}, map[string]*naming.Contract{},
+		map[string]bool{}, map[string]bool{}, map[string]bool{}, map[naming.ServiceKey]bool{}, map[string]*naming.Contract{}, map[string]bool{},
 	}
 	for _, wr := range writes {
 		n := wr.Needs()
@@ -60,6 +62,9 @@ func gather(writes []naming.Write) wanted {
 		for _, k := range n.Clients {
 			w.clients[k] = true
 		}
+		for _, d := range n.Duties {
+			w.duties[d] = true
+		}
 		for _, c := range n.Contracts {
 			w.contracts[c.ObjectKey()] = c
 		}
@@ -73,7 +78,7 @@ func begin(ctx context.Context, conn *sql.Conn, writes []naming.Write) (*view, e
 		ctx: ctx, conn: conn,
 		namespaces: map[string]*naming.Namespace{}, services: map[naming.ServiceKey]*naming.Service{},
 		instances: map[string]*naming.Instance{}, clients: map[string]*naming.Client{},
-		contracts: map[string]*naming.Contract{}, overrides: map[string]*naming.Override{},
+		contracts: map[string]*naming.Contract{}, overrides: map[string]*naming.Override{}, epochs: map[string]uint64{},
 	}
 	var r reading
 	r.add("START TRANSACTION", nil)
@@ -111,6 +116,9 @@ func (v *view) want(r *reading, w wanted) {
 	}
 	if ids := slices.Sorted(maps.Keys(w.clients)); len(ids) > 0 {
 		v.wantClients(r, ids)
+	}
+	for _, duty := range slices.Sorted(maps.Keys(w.duties)) {
+		v.wantEpoch(r, duty)
 	}
 	for key, c := range w.contracts {
 		v.contracts[key] = nil
