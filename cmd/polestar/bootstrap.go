@@ -27,6 +27,7 @@ type bootstrap struct {
 	Region, Zone, SubZone               string
 	Delta                               bool
 	LEDS                                string
+	TLS                                 bootstrapTLS
 }
 
 func bootstrapCommand() *cobra.Command {
@@ -42,10 +43,14 @@ func bootstrapCommand() *cobra.Command {
 	fs.StringVar(&b.Region, "region", "", "where the client runs")
 	fs.StringVar(&b.Zone, "zone", "", "where the client runs")
 	fs.StringVar(&b.SubZone, "sub-zone", "", "where the client runs (campus)")
+	b.TLS.flags(fs)
 	envoy := &cobra.Command{
 		Use: "envoy", Short: "For Envoy: YAML for envoy -c", Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if err := b.complete(); err != nil {
+				return err
+			}
+			if err := b.TLS.forEnvoy(b.XDSAddr); err != nil {
 				return err
 			}
 			t, err := template.New("envoy.yaml.tmpl").Funcs(template.FuncMap{"quote": strconv.Quote, "host": hostOf, "port": portOf}).
@@ -60,11 +65,15 @@ func bootstrapCommand() *cobra.Command {
 	envoy.Flags().StringVar(&b.AdminAddress, "admin-address", "127.0.0.1:9901", "Envoy's admin page")
 	envoy.Flags().BoolVar(&b.Delta, "delta", false, "incremental xDS")
 	envoy.Flags().StringVar(&b.LEDS, "leds", "", "true, or the number of endpoints from which a service's are told one by one; needs --delta and Envoy 1.38")
+	envoy.Flags().StringVar(&b.TLS.SDSDir, "sds-dir", "", "directory for two small files by which Envoy follows new certificates; it is written to")
 	grpc := &cobra.Command{
 		Use: "grpc", Short: "For proxyless gRPC: JSON for GRPC_XDS_BOOTSTRAP", Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			b.EgressAddress, b.AdminAddress = "127.0.0.1:1", "127.0.0.1:1" // not used here
 			if err := b.complete(); err != nil {
+				return err
+			}
+			if err := b.TLS.forGRPC(b.XDSAddr); err != nil {
 				return err
 			}
 			enc := json.NewEncoder(cmd.OutOrStdout())
@@ -126,7 +135,7 @@ func (b *bootstrap) grpc() any {
 	return map[string]any{
 		"xds_servers": []any{map[string]any{
 			"server_uri":      b.XDSAddr,
-			"channel_creds":   []any{map[string]any{"type": "insecure"}},
+			"channel_creds":   []any{b.TLS.channelCreds()},
 			"server_features": []any{"xds_v3", "ignore_resource_deletion"},
 		}},
 		"node": map[string]any{
