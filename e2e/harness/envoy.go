@@ -48,11 +48,11 @@ func envoyConfig(s *Server, dir, egress, admin string, delta bool) (path string,
 // LaunchEnvoy starts an Envoy with a config file that names these two
 // addresses, and waits until it has its listener.
 func LaunchEnvoy(path, egress, admin string) (*Envoy, error) {
-	return launchEnvoy(path, egress, admin, "listener_manager.total_listeners_active")
+	return LaunchEnvoyUntil(path, egress, admin, "listener_manager.total_listeners_active")
 }
 
-// launchEnvoy waits until a stat of the new Envoy is not 0.
-func launchEnvoy(path, egress, admin, stat string) (*Envoy, error) {
+// LaunchEnvoyUntil waits until a stat of the new Envoy is not 0.
+func LaunchEnvoyUntil(path, egress, admin, stat string) (*Envoy, error) {
 	e := &Envoy{Egress: egress, Admin: admin, Log: &Log{}, exited: make(chan struct{})}
 	e.cmd = exec.Command(filepath.Join(Cache(), "venv", "bin", "envoy"), "-c", path, "--concurrency", "1", //nolint:gosec // installed by install.sh
 		"--use-dynamic-base-id", "--log-level", "warn", "--disable-hot-restart")
@@ -91,7 +91,7 @@ func StartRefusingEnvoy(t testing.TB, s *Server, delta bool) *Envoy {
 	if err != nil {
 		t.Fatal(err)
 	}
-	e, err := launchEnvoy(path, elsewhere, admin, "listener_manager.lds.update_rejected")
+	e, err := LaunchEnvoyUntil(path, elsewhere, admin, "listener_manager.lds.update_rejected")
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -13,6 +13,7 @@ import (
 // Client is what a server says of an xDS client.
 type Client struct {
 	Node, Protocol string
+	Stream         uint64
 	Types          []ClientType
 }
 
