@@ -17,6 +17,8 @@ command -v node >/dev/null || packages+=(nodejs)
 command -v openssl >/dev/null || packages+=(openssl)
 command -v npm >/dev/null || packages+=(npm)
 command -v mariadbd >/dev/null || packages+=(mariadb-server)
+compgen -G "/usr/lib*/galera*/libgalera_smm.so" >/dev/null || packages+=(galera-4) # three databases as one
+command -v rsync >/dev/null || packages+=(rsync) # what a node of them copies with
 if ((${#packages[@]})); then
 	echo "e2e: installing ${packages[*]}"
 	sudo=; [ "$(id -u)" = 0 ] || sudo=sudo
