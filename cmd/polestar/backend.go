@@ -27,10 +27,6 @@ const (
 // snapshotFile is the last known world, in the data directory.
 const snapshotFile = "world.snapshot"
 
-// openWait bounds the first attempt to reach a database; after it a server
-// that has a snapshot starts with that.
-const openWait = 5 * time.Second
-
 // late is a store that may not be there yet: of a server that started while
 // its database was away.
 type late struct {
@@ -211,8 +207,6 @@ func (a *app) openStore(ctx context.Context) error {
 }
 
 func (a *app) openMySQL(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(ctx, openWait)
-	defer cancel()
 	cfg := a.cfg.MySQL
 	cfg.Log = a.cfg.Log
 	s, err := mysql.Open(ctx, cfg)

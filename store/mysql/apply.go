@@ -4,7 +4,6 @@ import (
 	"context"
 	"database/sql"
 	"database/sql/driver"
-	"errors"
 	"math/rand/v2"
 	"time"
 
@@ -15,8 +14,6 @@ import (
 const (
 	maxAttempts = 8 // at one group; only lost certifications and lock waits are tried again
 	firstWait   = 5 * time.Millisecond
-	// readBack bounds the question whether a commit was made whose answer was lost.
-	readBack = time.Second
 	// cleanUp bounds a rollback; the server does it itself when the connection ends.
 	cleanUp = 500 * time.Millisecond
 	// maxRecord is the size of a record of the change log in bytes; a larger group
@@ -31,17 +28,23 @@ func (s *Store) Apply(ctx context.Context, writes []naming.Write) (naming.Commit
 	if ctx.Err() != nil {
 		return naming.Commit{}, nil, &naming.Error{Kind: naming.NotDone, Msg: "nothing was done", Err: context.Cause(ctx)}
 	}
-	ctx, cancel := context.WithTimeout(ctx, s.cfg.Timeout)
+	// The last third is for the question whether a commit was made whose answer
+	// was lost.
+	ctx, cancel := context.WithTimeout(ctx, s.cfg.Timeout-s.readBack())
 	defer cancel()
-	moves := 0 // to other hosts, each once: who waits for a database that is away is told soon
+	moves := 0 // to other connections, as many as hosts: who waits for a database that is away is told soon
 	for attempt := 1; ; attempt++ {
-		commit, results, err := s.attempt(ctx, writes)
+		var commit naming.Commit
+		var results []naming.Result
+		err := s.on(ctx, func(conn *sql.Conn) (err error) {
+			commit, results, err = s.attempt(ctx, conn, writes)
+			return err
+		})
 		if err == nil || naming.KindOf(err) == naming.OutcomeUnknown {
 			return commit, results, err
 		}
 		again := retryable(err)
 		if elsewhere(err) && moves < len(s.hosts.hosts) {
-			s.hosts.fail()
 			moves++
 			again = true
 		}
@@ -66,9 +69,9 @@ func rest(ctx context.Context, attempt int) bool {
 
 // attempt makes one transaction. Unless its error has the kind OutcomeUnknown,
 // nothing of it was done.
-func (s *Store) attempt(ctx context.Context, writes []naming.Write) (_ naming.Commit, _ []naming.Result, err error) {
+func (s *Store) attempt(ctx context.Context, conn *sql.Conn, writes []naming.Write) (_ naming.Commit, _ []naming.Result, err error) {
 	var none naming.Commit
-	conn, err := s.db.Conn(ctx)
+	to, err := target(conn)
 	if err != nil {
 		return none, nil, err
 	}
@@ -76,7 +79,6 @@ func (s *Store) attempt(ctx context.Context, writes []naming.Write) (_ naming.Co
 		if err != nil {
 			abandon(ctx, conn)
 		}
-		_ = conn.Close() // returns it to the pool
 	}()
 	v, err := begin(ctx, conn, writes)
 	if err != nil {
@@ -95,10 +97,11 @@ func (s *Store) attempt(ctx context.Context, writes []naming.Write) (_ naming.Co
 	if err != nil {
 		return none, nil, err
 	}
-	host := s.hosts.at.Load()
 	last, err := w.run(ctx, conn, "COMMIT")
-	if err != nil && last && lost(err) {
-		err = s.settle(ctx, host, seq, err)
+	if err != nil && last && !undone(err) {
+		abandon(ctx, conn) // it may still hold the lock
+		_ = conn.Close()   // nor does it keep its place in the pool
+		err = s.settle(ctx, to, seq, err)
 	}
 	return commit, results, err
 }
@@ -111,36 +114,6 @@ func abandon(ctx context.Context, conn *sql.Conn) {
 	if _, err := conn.ExecContext(ctx, "ROLLBACK"); err != nil {
 		_ = conn.Raw(func(any) error { return driver.ErrBadConn })
 	}
-}
-
-// settle finds out whether a commit was made whose answer was lost: nil when
-// it was. Whoever holds the lock of the head sees all that was committed, so on
-// the same host the log's word is final.
-func (s *Store) settle(ctx context.Context, host int32, seq uint64, cause error) error {
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), readBack)
-	defer cancel()
-	conn, err := s.db.Conn(ctx)
-	if err != nil {
-		return unknown(errors.Join(cause, err))
-	}
-	defer func() { _ = conn.Close() }()
-	found := false
-	var r reading
-	r.add("START TRANSACTION", nil)
-	r.add("SELECT revision FROM polestar_head WHERE id = 1 FOR UPDATE", func(*sql.Rows) error { return nil })
-	r.add("SELECT revision FROM polestar_log WHERE writer = ? AND seq = ?", func(*sql.Rows) error {
-		found = true
-		return nil
-	}, s.writer, seq)
-	err = r.run(ctx, conn)
-	abandon(ctx, conn)
-	switch {
-	case err == nil && found:
-		return nil
-	case err != nil || s.hosts.at.Load() != host:
-		return unknown(errors.Join(cause, err))
-	}
-	return cause
 }
 
 // appendLog adds the commit to the change log, and removes a few of the oldest

@@ -5,8 +5,8 @@ import (
 	"database/sql/driver"
 	"errors"
 	"fmt"
+	"io"
 	"strings"
-	"sync/atomic"
 	"time"
 
 	"github.com/go-sql-driver/mysql"
@@ -79,91 +79,59 @@ func splitHosts(dsn string) (before, hosts, after string, err error) {
 	return dsn[:begin+1], dsn[begin+1 : end], dsn[end:], nil
 }
 
-// connector connects to the first host that works, and stays with it: several
-// writing hosts of a Galera cluster only make each other's commits fail.
-type connector struct {
-	hosts []*mysql.Config
-	at    atomic.Int32 // index of the host in use
-}
-
-// Driver implements driver.Connector.
-func (c *connector) Driver() driver.Driver { return mysql.MySQLDriver{} }
-
-// Connect implements driver.Connector.
-func (c *connector) Connect(ctx context.Context) (driver.Conn, error) {
-	var errs []error
-	start := c.at.Load()
-	for n := range len(c.hosts) {
-		at := (int(start) + n) % len(c.hosts)
-		conn, err := c.try(ctx, c.hosts[at])
-		if err == nil {
-			c.at.CompareAndSwap(start, int32(at))
-			return conn, nil
-		}
-		errs = append(errs, fmt.Errorf("%s: %w", c.hosts[at].Addr, err))
-		if ctx.Err() != nil {
-			break
-		}
-	}
-	return nil, errors.Join(errs...)
-}
-
-// try connects to one host, and refuses one that can only be read or is a
-// Galera node cut off from the others.
-func (c *connector) try(ctx context.Context, host *mysql.Config) (_ driver.Conn, err error) {
-	plain, err := mysql.NewConnector(host)
-	if err != nil {
-		return nil, err
-	}
-	if len(c.hosts) > 1 { // a frozen host must leave time for the next
-		var cancel context.CancelFunc
-		ctx, cancel = context.WithTimeout(ctx, host.Timeout)
-		defer cancel()
-	}
-	conn, err := plain.Connect(ctx)
-	if err != nil {
-		return nil, err
-	}
-	defer func() {
-		if err != nil {
-			_ = conn.Close() // the reason is in err
-		}
-	}()
-	if err = prepare(ctx, conn); err != nil {
-		return nil, err
-	}
-	return conn, nil
-}
-
-// prepare sets up the session, and checks that the host takes writes.
-func prepare(ctx context.Context, conn driver.Conn) error {
-	exec := conn.(driver.ExecerContext)
+// prepare sets up the session, and checks that the host takes writes: it is
+// not read-only, and not a Galera node that is cut off from the others.
+func prepare(ctx context.Context, conn driver.Conn) (galera bool, err error) {
 	for name, value := range session {
-		_, err := exec.ExecContext(ctx, "SET SESSION "+name+" = "+value, nil)
+		err := set(ctx, conn, name, value)
 		if other := sessionName[name]; err != nil && other != "" && number(err) != 0 {
-			_, err = exec.ExecContext(ctx, "SET SESSION "+other+" = "+value, nil)
+			err = set(ctx, conn, other, value)
 		}
 		if err != nil {
-			return fmt.Errorf("set %s: %w", name, err)
+			return false, fmt.Errorf("set %s: %w", name, err)
 		}
 	}
-	rows, err := conn.(driver.QueryerContext).QueryContext(ctx, "SELECT @@global.read_only", nil)
+	readOnly, err := variable(ctx, conn, "VARIABLES", "read_only")
 	if err != nil {
-		return err
+		return false, err
+	}
+	if readOnly != "" && readOnly != "OFF" {
+		return false, errors.New("the host is read-only")
+	}
+	on, err := variable(ctx, conn, "VARIABLES", "wsrep_on")
+	if err != nil || on != "ON" {
+		return false, err
+	}
+	ready, err := variable(ctx, conn, "STATUS", "wsrep_ready")
+	if err != nil {
+		return false, err
+	}
+	if ready != "ON" {
+		return false, errors.New("the host is cut off from its Galera cluster")
+	}
+	// What was committed on any node before a reading or a transaction begins is
+	// seen by it.
+	return true, set(ctx, conn, "wsrep_sync_wait", "1")
+}
+
+func set(ctx context.Context, conn driver.Conn, name, value string) error {
+	_, err := conn.(driver.ExecerContext).ExecContext(ctx, "SET SESSION "+name+" = "+value, nil)
+	return err
+}
+
+// variable reads one of the server's VARIABLES or STATUS; empty: it has none
+// of this name.
+func variable(ctx context.Context, conn driver.Conn, of, name string) (string, error) {
+	rows, err := conn.(driver.QueryerContext).QueryContext(ctx, "SHOW GLOBAL "+of+" LIKE '"+name+"'", nil)
+	if err != nil {
+		return "", err
 	}
 	defer func() { _ = rows.Close() }()
-	value := make([]driver.Value, 1)
-	if err := rows.Next(value); err != nil {
-		return err
+	row := make([]driver.Value, 2)
+	if err := rows.Next(row); errors.Is(err, io.EOF) {
+		return "", nil
+	} else if err != nil {
+		return "", err
 	}
-	if fmt.Sprintf("%s", value[0]) == "1" || value[0] == int64(1) {
-		return errors.New("the host is read-only")
-	}
-	return nil
-}
-
-// fail moves to the next host after one that failed.
-func (c *connector) fail() {
-	at := c.at.Load()
-	c.at.CompareAndSwap(at, (at+1)%int32(len(c.hosts)))
+	return fmt.Sprintf("%s", row[1]), nil
 }

@@ -25,6 +25,11 @@ const (
 	errReadOnlyAll = 1836 // ER_READ_ONLY_MODE
 	errNotPrepared = 1047 // ER_UNKNOWN_COM_ERROR: a Galera node without quorum
 	errShutdown    = 1053 // ER_SERVER_SHUTDOWN
+	errCommit      = 1180 // ER_ERROR_DURING_COMMIT: a Galera node that lost the others meanwhile
+	errInterrupted = 1317 // ER_QUERY_INTERRUPTED
+	errKilled      = 1927 // ER_CONNECTION_KILLED
+	errDuplicate   = 1062 // ER_DUP_ENTRY
+	errNoTable     = 1146 // ER_NO_SUCH_TABLE
 )
 
 // number is MySQL's number of an error, 0 when it has none.
@@ -46,22 +51,38 @@ func retryable(err error) bool {
 	}
 }
 
-// elsewhere reports whether another host of the cluster may do what this one
-// refused.
+// elsewhere reports whether a new connection, to this host or another one, may
+// do what this one did not.
 func elsewhere(err error) bool {
 	switch number(err) {
-	case errReadOnly, errReadOnlyTx, errReadOnlyAll, errNotPrepared, errShutdown:
+	case errReadOnly, errReadOnlyTx, errReadOnlyAll, errNotPrepared, errShutdown, errCommit, errInterrupted, errKilled:
 		return true
 	default:
 		return lost(err)
 	}
 }
 
-// lost reports whether the connection, not the statement, failed.
+// lost reports whether the connection, not the statement, failed. One that its
+// caller gave up did not.
 func lost(err error) bool {
+	if err == nil || errors.Is(err, context.Canceled) {
+		return false
+	}
 	_, network := errors.AsType[net.Error](err)
-	return network || errors.Is(err, driver.ErrBadConn) || errors.Is(err, mysql.ErrInvalidConn) ||
-		errors.Is(err, context.DeadlineExceeded) || errors.Is(err, context.Canceled)
+	return network || errors.Is(err, driver.ErrBadConn) || errors.Is(err, mysql.ErrInvalidConn) || errors.Is(err, context.DeadlineExceeded)
+}
+
+// undone reports whether an answer to the last request of a transaction says
+// for sure that it was not committed. Whatever else comes instead of an answer
+// leaves that open: a Galera node may be cut off after it has sent the commit
+// to the others.
+func undone(err error) bool {
+	switch number(err) {
+	case errDeadlock, errLockWait, errReadOnly, errReadOnlyTx, errReadOnlyAll, errTooLong, errOutOfRange, errBadValue, errTooBig:
+		return true
+	default:
+		return false
+	}
 }
 
 // notDone names an error of a transaction that was not committed.

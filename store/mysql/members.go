@@ -9,8 +9,6 @@ import (
 
 // Announce implements store.Members.
 func (s *Store) Announce(ctx context.Context, m naming.Member) ([]naming.Member, error) {
-	ctx, cancel := context.WithTimeout(ctx, s.cfg.Timeout)
-	defer cancel()
 	var out []naming.Member
 	var r reading
 	r.add(`INSERT INTO polestar_member (id, address, beat, deaf_to) VALUES (?, ?, 1, ?)
@@ -26,16 +24,15 @@ ON DUPLICATE KEY UPDATE address = VALUES(address), beat = beat + 1, deaf_to = VA
 		out = append(out, member)
 		return err
 	})
-	if err := r.run(ctx, s.db); err != nil {
-		return nil, s.read(err)
+	if err := s.read(ctx, &r); err != nil {
+		return nil, err
 	}
 	return out, nil
 }
 
 // Remove implements store.Members.
 func (s *Store) Remove(ctx context.Context, m naming.Member) error {
-	ctx, cancel := context.WithTimeout(ctx, s.cfg.Timeout)
-	defer cancel()
-	_, err := s.db.ExecContext(ctx, "DELETE FROM polestar_member WHERE id = ? AND beat = ?", m.ID, m.Beat)
-	return s.read(err)
+	var r reading
+	r.add("DELETE FROM polestar_member WHERE id = ? AND beat = ?", nil, m.ID, m.Beat)
+	return s.read(ctx, &r)
 }

@@ -2,9 +2,7 @@ package mysql
 
 import (
 	"context"
-	"database/sql"
 	"embed"
-	"errors"
 	"fmt"
 	"io/fs"
 
@@ -12,52 +10,51 @@ import (
 	"github.com/pressly/goose/v3/database"
 )
 
+// The migrations can be run again from their beginning: a server may die in
+// the middle of one, and databases commit each change of a table by itself.
+//
 //go:embed migrations/*.sql
 var migrations embed.FS
 
-// lockWait is how many seconds a server waits for another that migrates.
-const lockWait = 30
-
-// migrate applies what is missing of the numbered migrations, each once, under
-// a lock of the database, so that servers may start together.
-func migrate(ctx context.Context, db *sql.DB) (err error) {
-	conn, err := db.Conn(ctx)
-	if err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, conn.Close()) }()
-	if _, err = conn.ExecContext(ctx, "SET SESSION wait_timeout = 600"); err != nil { // the lock ends with the connection
-		return err
-	}
-	var got sql.NullInt64
-	if err = conn.QueryRowContext(ctx, "SELECT GET_LOCK(CONCAT('polestar_migrate.', DATABASE()), ?)", lockWait).Scan(&got); err != nil {
-		return err
-	}
-	if got.Int64 != 1 {
-		return fmt.Errorf("another server has been changing the schema for %d s", lockWait)
-	}
-	defer func() {
-		_, unlock := conn.ExecContext(context.WithoutCancel(ctx), "DO RELEASE_LOCK(CONCAT('polestar_migrate.', DATABASE()))")
-		err = errors.Join(err, unlock)
-	}()
+// migrate applies what is missing of the numbered migrations. When nothing is,
+// as nearly always, it takes no lock.
+func (s *Store) migrate(ctx context.Context) error {
 	files, err := fs.Sub(migrations, "migrations")
 	if err != nil {
 		return err
 	}
-	p, err := goose.NewProvider(database.DialectMySQL, db, files, goose.WithTableName("polestar_schema"))
+	p, err := goose.NewProvider(database.DialectMySQL, s.db, files, goose.WithTableName("polestar_schema"))
 	if err != nil {
 		return err
 	}
-	at, err := p.GetDBVersion(ctx)
-	if err != nil {
-		return fmt.Errorf("read the schema's version: %w", err)
-	}
 	sources := p.ListSources()
-	if newest := sources[len(sources)-1].Version; at > newest {
+	newest := sources[len(sources)-1].Version
+	at, err := s.version(ctx)
+	switch {
+	case err != nil:
+		return fmt.Errorf("read the schema's version: %w", err)
+	case at > newest:
 		return fmt.Errorf("the schema has version %d, made by a newer program; this one knows up to version %d", at, newest)
+	case at == newest:
+		return nil
 	}
-	if _, err := p.Up(ctx); err != nil {
+	err = s.alone(ctx, func(ctx context.Context) error {
+		_, err := p.Up(ctx)
+		return err
+	})
+	if err != nil {
 		return fmt.Errorf("change the schema: %w", err)
 	}
 	return nil
+}
+
+// version is that of the schema, 0 for none.
+func (s *Store) version(ctx context.Context) (at int64, err error) {
+	ctx, cancel := context.WithTimeout(ctx, s.cfg.Timeout)
+	defer cancel()
+	err = s.db.QueryRowContext(ctx, "SELECT COALESCE(MAX(version_id), 0) FROM polestar_schema").Scan(&at)
+	if number(err) == errNoTable {
+		return 0, nil
+	}
+	return at, err
 }

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -54,6 +55,7 @@ type Store struct {
 	db     *sql.DB
 	writer uint64        // names this open store in the log
 	seq    atomic.Uint64 // of its last attempt to commit
+	end    func()        // ends what Open started
 }
 
 var (
@@ -71,8 +73,10 @@ var ErrUnreachable = errors.New("mysql: the database cannot be reached")
 // connectTimeout bounds the making of one connection to one host.
 const connectTimeout = time.Second
 
-// Open connects, and brings the schema up under a lock of the database. It
-// fails when no host can be reached, and when a newer program made the schema.
+// Open connects, and brings the schema up while no other server does. It fails
+// when no host can be reached, and when a newer program made the schema. With
+// several hosts a goroutine looks, until Close, whether a better one than the
+// one in use is back.
 func Open(ctx context.Context, cfg Config) (*Store, error) {
 	if err := cfg.Validate(); err != nil {
 		return nil, err
@@ -81,41 +85,58 @@ func Open(ctx context.Context, cfg Config) (*Store, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &Store{cfg: cfg, hosts: &connector{hosts: hosts}, writer: rand.Uint64() >> 1} //nolint:gosec // a name, not a secret
+	s := &Store{cfg: cfg, hosts: newConnector(hosts), writer: rand.Uint64() >> 1} //nolint:gosec // a name, not a secret
 	s.db = sql.OpenDB(s.hosts)
 	s.db.SetMaxOpenConns(cfg.MaxConns)
 	s.db.SetMaxIdleConns(cfg.MaxConns)
 	s.db.SetConnMaxIdleTime(5 * time.Second) // below wait_timeout
 	s.db.SetConnMaxLifetime(5 * time.Minute)
-	if err := migrate(ctx, s.db); err != nil {
+	if err := s.migrate(ctx); err != nil {
+		unreachable := elsewhere(err) || number(err) == 0 && s.db.PingContext(ctx) != nil
 		_ = s.db.Close() // the reason is in err
-		if elsewhere(err) || number(err) == 0 && s.db.PingContext(ctx) != nil {
+		if unreachable {
 			return nil, fmt.Errorf("%w: %w", ErrUnreachable, err)
 		}
 		return nil, fmt.Errorf("mysql: %w", err)
 	}
+	s.prefer(preferAfter)
 	return s, nil
+}
+
+// prefer starts the search for better hosts.
+func (s *Store) prefer(every time.Duration) {
+	ctx, cancel := context.WithCancel(context.Background())
+	var search sync.WaitGroup
+	if len(s.hosts.hosts) > 1 {
+		search.Go(func() { s.hosts.prefer(ctx, every) })
+	}
+	s.end = func() { cancel(); search.Wait() }
 }
 
 // Head implements store.Store.
 func (s *Store) Head(ctx context.Context) (head naming.Revision, err error) {
-	ctx, cancel := context.WithTimeout(ctx, s.cfg.Timeout)
-	defer cancel()
-	err = s.db.QueryRowContext(ctx, "SELECT revision FROM polestar_head WHERE id = 1").Scan(&head)
-	return head, s.read(err)
+	var r reading
+	r.add("SELECT revision FROM polestar_head WHERE id = 1", func(rows *sql.Rows) error { return rows.Scan(&head) })
+	return head, s.read(ctx, &r)
 }
 
-// read names an error of a reading, and moves to another host when that may
-// help the next one.
-func (s *Store) read(err error) error {
+// read makes one short reading.
+func (s *Store) read(ctx context.Context, r *reading) error {
+	ctx, cancel := context.WithTimeout(ctx, s.cfg.Timeout)
+	defer cancel()
+	return named(s.on(ctx, func(conn *sql.Conn) error { return r.run(ctx, conn) }))
+}
+
+// named gives the error of a reading its kind.
+func named(err error) error {
 	if err == nil {
 		return nil
-	}
-	if elsewhere(err) {
-		s.hosts.fail()
 	}
 	return notDone(err)
 }
 
 // Close implements store.Store.
-func (s *Store) Close() error { return s.db.Close() }
+func (s *Store) Close() error {
+	s.end()
+	return s.db.Close()
+}

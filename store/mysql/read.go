@@ -41,22 +41,19 @@ func (s *Store) scan(ctx context.Context, at func(naming.Revision) error, visit 
 		}
 		return (&loading{ctx: ctx, conn: conn, in: codec.Interner{}, visit: visit, touched: touched}).all()
 	})
-	return s.read(err)
+	return named(err)
 }
 
 // snapshot calls f with a connection whose reads are all as of one moment.
 func (s *Store) snapshot(ctx context.Context, f func(*sql.Conn) error) error {
-	conn, err := s.db.Conn(ctx)
-	if err != nil {
-		return err
-	}
-	defer func() { _ = conn.Close() }()
-	defer abandon(ctx, conn)
-	_, err = conn.ExecContext(ctx, "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ; START TRANSACTION WITH CONSISTENT SNAPSHOT")
-	if err != nil {
-		return err
-	}
-	return f(conn)
+	return s.on(ctx, func(conn *sql.Conn) error {
+		defer abandon(ctx, conn)
+		_, err := conn.ExecContext(ctx, "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ; START TRANSACTION WITH CONSISTENT SNAPSHOT")
+		if err != nil {
+			return err
+		}
+		return f(conn)
+	})
 }
 
 // loading visits everything.
@@ -240,16 +237,13 @@ func (l *loading) rest() error {
 
 // Since implements store.Feed.
 func (s *Store) Since(ctx context.Context, after naming.Revision, limit int) ([]naming.Commit, error) {
-	ctx, cancel := context.WithTimeout(ctx, s.cfg.Timeout)
-	defer cancel()
 	var head naming.Revision
 	var out []naming.Commit
 	var r reading
 	r.add("SELECT revision FROM polestar_head WHERE id = 1", func(rows *sql.Rows) error { return rows.Scan(&head) })
 	r.add("SELECT revision, record FROM polestar_log WHERE revision > ? ORDER BY revision LIMIT ?", into(&out), uint64(after), limit)
-	err := r.run(ctx, s.db)
-	if err != nil {
-		return nil, s.read(err)
+	if err := s.read(ctx, &r); err != nil {
+		return nil, err
 	}
 	for n, c := range out {
 		if c.Revision != after+1+naming.Revision(n) {
@@ -264,23 +258,20 @@ func (s *Store) Since(ctx context.Context, after naming.Revision, limit int) ([]
 
 // Before implements store.Feed.
 func (s *Store) Before(ctx context.Context, before naming.Revision, limit int) ([]naming.Commit, error) {
-	ctx, cancel := context.WithTimeout(ctx, s.cfg.Timeout)
-	defer cancel()
 	if before == 0 {
 		before = 1<<63 - 1
 	}
 	var out []naming.Commit
 	var r reading
 	r.add("SELECT revision, record FROM polestar_log WHERE revision < ? ORDER BY revision DESC LIMIT ?", into(&out), uint64(before), limit)
-	return out, s.read(r.run(ctx, s.db))
+	return out, s.read(ctx, &r)
 }
 
 // Oldest implements store.Feed.
 func (s *Store) Oldest(ctx context.Context) (oldest naming.Revision, err error) {
-	ctx, cancel := context.WithTimeout(ctx, s.cfg.Timeout)
-	defer cancel()
-	err = s.db.QueryRowContext(ctx, "SELECT COALESCE(MIN(revision), 0) FROM polestar_log").Scan(&oldest)
-	return oldest, s.read(err)
+	var r reading
+	r.add("SELECT COALESCE(MIN(revision), 0) FROM polestar_log", func(rows *sql.Rows) error { return rows.Scan(&oldest) })
+	return oldest, s.read(ctx, &r)
 }
 
 // into reads records of the change log.
@@ -347,7 +338,7 @@ func (s *Store) Check(ctx context.Context, report func(problem string)) error {
 		}
 		return s.checkLog(ctx, conn, report)
 	})
-	return s.read(err)
+	return named(err)
 }
 
 func (s *Store) checkLog(ctx context.Context, conn *sql.Conn, report func(string)) error {

@@ -4,7 +4,7 @@
 -- revision, texts that are bounded in characters, times to the microsecond.
 -- What only Polestar has begins with polestar_.
 
-CREATE TABLE namespace (
+CREATE TABLE IF NOT EXISTS namespace (
   name VARCHAR(64) NOT NULL,
   comment VARCHAR(1024) NOT NULL DEFAULT '',
   token VARCHAR(64) NOT NULL DEFAULT '',
@@ -17,7 +17,7 @@ CREATE TABLE namespace (
   PRIMARY KEY (name)
 ) ENGINE = InnoDB DEFAULT CHARSET = utf8mb4 COLLATE = utf8mb4_bin;
 
-CREATE TABLE service (
+CREATE TABLE IF NOT EXISTS service (
   id VARCHAR(32) NOT NULL,
   name VARCHAR(128) NOT NULL,
   namespace VARCHAR(64) NOT NULL,
@@ -49,7 +49,7 @@ CREATE TABLE service (
   KEY platform_id (platform_id)
 ) ENGINE = InnoDB ROW_FORMAT = DYNAMIC DEFAULT CHARSET = utf8mb4 COLLATE = utf8mb4_bin;
 
-CREATE TABLE service_metadata (
+CREATE TABLE IF NOT EXISTS service_metadata (
   id VARCHAR(32) NOT NULL,
   mkey VARCHAR(128) NOT NULL,
   mvalue VARCHAR(4096) NOT NULL,
@@ -60,7 +60,7 @@ CREATE TABLE service_metadata (
   CONSTRAINT service_metadata_ibfk_1 FOREIGN KEY (id) REFERENCES service (id) ON DELETE CASCADE ON UPDATE CASCADE
 ) ENGINE = InnoDB DEFAULT CHARSET = utf8mb4 COLLATE = utf8mb4_bin;
 
-CREATE TABLE instance (
+CREATE TABLE IF NOT EXISTS instance (
   id VARCHAR(128) NOT NULL,
   service_id VARCHAR(32) NOT NULL,
   vpc_id VARCHAR(64) NULL,
@@ -89,7 +89,7 @@ CREATE TABLE instance (
   KEY host (host)
 ) ENGINE = InnoDB ROW_FORMAT = DYNAMIC DEFAULT CHARSET = utf8mb4 COLLATE = utf8mb4_bin;
 
-CREATE TABLE health_check (
+CREATE TABLE IF NOT EXISTS health_check (
   id VARCHAR(128) NOT NULL,
   type TINYINT NOT NULL DEFAULT 0,
   ttl INT NOT NULL,
@@ -97,7 +97,7 @@ CREATE TABLE health_check (
   CONSTRAINT health_check_ibfk_1 FOREIGN KEY (id) REFERENCES instance (id) ON DELETE CASCADE ON UPDATE CASCADE
 ) ENGINE = InnoDB DEFAULT CHARSET = utf8mb4 COLLATE = utf8mb4_bin;
 
-CREATE TABLE instance_metadata (
+CREATE TABLE IF NOT EXISTS instance_metadata (
   id VARCHAR(128) NOT NULL,
   mkey VARCHAR(128) NOT NULL,
   mvalue VARCHAR(4096) NOT NULL,
@@ -108,7 +108,7 @@ CREATE TABLE instance_metadata (
   CONSTRAINT instance_metadata_ibfk_1 FOREIGN KEY (id) REFERENCES instance (id) ON DELETE CASCADE ON UPDATE CASCADE
 ) ENGINE = InnoDB ROW_FORMAT = DYNAMIC DEFAULT CHARSET = utf8mb4 COLLATE = utf8mb4_bin;
 
-CREATE TABLE client (
+CREATE TABLE IF NOT EXISTS client (
   id VARCHAR(128) NOT NULL,
   host VARCHAR(128) NOT NULL DEFAULT '',
   type VARCHAR(100) NOT NULL DEFAULT '',
@@ -124,7 +124,7 @@ CREATE TABLE client (
   KEY mtime (mtime)
 ) ENGINE = InnoDB DEFAULT CHARSET = utf8mb4 COLLATE = utf8mb4_bin;
 
-CREATE TABLE client_stat (
+CREATE TABLE IF NOT EXISTS client_stat (
   client_id VARCHAR(128) NOT NULL,
   polestar_place SMALLINT NOT NULL DEFAULT 0,
   target VARCHAR(256) NOT NULL,
@@ -135,7 +135,7 @@ CREATE TABLE client_stat (
   CONSTRAINT client_stat_ibfk_1 FOREIGN KEY (client_id) REFERENCES client (id) ON DELETE CASCADE ON UPDATE CASCADE
 ) ENGINE = InnoDB DEFAULT CHARSET = utf8mb4 COLLATE = utf8mb4_bin;
 
-CREATE TABLE polestar_contract (
+CREATE TABLE IF NOT EXISTS polestar_contract (
   namespace VARCHAR(64) NOT NULL,
   service VARCHAR(128) NOT NULL,
   id VARCHAR(64) NOT NULL,
@@ -150,7 +150,7 @@ CREATE TABLE polestar_contract (
 ) ENGINE = InnoDB DEFAULT CHARSET = utf8mb4 COLLATE = utf8mb4_bin;
 
 -- What an operator set on an instance that is not registered now.
-CREATE TABLE polestar_override (
+CREATE TABLE IF NOT EXISTS polestar_override (
   instance_id VARCHAR(128) NOT NULL,
   record BLOB NOT NULL,
   PRIMARY KEY (instance_id)
@@ -158,7 +158,7 @@ CREATE TABLE polestar_override (
 
 -- One row for each commit. writer and seq tell a node that lost the answer of
 -- a commit whether it was made.
-CREATE TABLE polestar_log (
+CREATE TABLE IF NOT EXISTS polestar_log (
   revision BIGINT UNSIGNED NOT NULL,
   writer BIGINT UNSIGNED NOT NULL,
   seq BIGINT UNSIGNED NOT NULL,
@@ -169,11 +169,11 @@ CREATE TABLE polestar_log (
 ) ENGINE = InnoDB DEFAULT CHARSET = utf8mb4 COLLATE = utf8mb4_bin;
 
 -- The one counter. Its row lock puts all commits of all nodes in one order.
-CREATE TABLE polestar_head (
+CREATE TABLE IF NOT EXISTS polestar_head (
   id TINYINT NOT NULL,
   revision BIGINT UNSIGNED NOT NULL,
   log_bytes BIGINT UNSIGNED NOT NULL,
   PRIMARY KEY (id)
 ) ENGINE = InnoDB DEFAULT CHARSET = utf8mb4 COLLATE = utf8mb4_bin;
 
-INSERT INTO polestar_head (id, revision, log_bytes) VALUES (1, 0, 0);
+INSERT IGNORE INTO polestar_head (id, revision, log_bytes) VALUES (1, 0, 0);

@@ -1,7 +1,7 @@
 -- +goose Up
 -- The servers of the cluster. beat counts up while a server lives; nobody's
 -- clock counts.
-CREATE TABLE polestar_member (
+CREATE TABLE IF NOT EXISTS polestar_member (
   id VARCHAR(128) NOT NULL,
   address VARCHAR(256) NOT NULL,
   beat BIGINT UNSIGNED NOT NULL,
