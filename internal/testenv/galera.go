@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"math/rand/v2"
+	"net"
 	"os"
 	"os/exec"
 	"os/user"
@@ -32,8 +34,8 @@ type Galera struct {
 type GaleraNode struct {
 	*process // nil while it does not run
 
-	Port             int
-	group, ist, sst  int // ports
+	Addr             string // where it answers SQL
+	group, ist, sst  string // further addresses
 	name, home, data string
 	cluster          *Galera
 }
@@ -64,8 +66,8 @@ func StartGalera(ctx context.Context, settings ...string) (_ *Galera, err error)
 	}()
 	ctx, cancel := context.WithTimeout(ctx, startTime)
 	defer cancel()
-	for n := range galeraSize {
-		if err := g.add(ctx, fmt.Sprint("n", n)); err != nil {
+	for range galeraSize {
+		if err := g.add(ctx); err != nil {
 			return nil, err
 		}
 	}
@@ -91,17 +93,21 @@ func databaseUser() (*user.User, error) {
 	return me, err
 }
 
-func (g *Galera) add(ctx context.Context, name string) error {
-	home := filepath.Join(g.dir, name)
-	n := &GaleraNode{name: name, home: home, data: filepath.Join(home, "data"), cluster: g}
-	for _, port := range []*int{&n.Port, &n.group, &n.ist, &n.sst} {
+// add makes the next node. Its ports must stay free while it does not run: so
+// it has a loopback address of its own, where nobody else picks any.
+func (g *Galera) add(ctx context.Context) error {
+	n := &GaleraNode{name: fmt.Sprint("n", len(g.Nodes)), cluster: g}
+	n.home = filepath.Join(g.dir, n.name)
+	n.data = filepath.Join(n.home, "data")
+	host := fmt.Sprintf("127.%d.%d.%d", 1+rand.N(254), 1+rand.N(254), 1+rand.N(254)) //nolint:gosec // no secret
+	for _, addr := range []*string{&n.Addr, &n.group, &n.ist, &n.sst} {
 		var err error
-		if *port, err = freePort(ctx); err != nil {
+		if *addr, err = freeAddr(ctx, host); err != nil {
 			return err
 		}
 	}
 	g.Nodes = append(g.Nodes, n)
-	return os.Mkdir(home, 0o700)
+	return os.Mkdir(n.home, 0o700)
 }
 
 // start makes the first node's data, lets it found a cluster, and gives the
@@ -168,7 +174,7 @@ func (g *Galera) DSN(database string, order ...int) string {
 		order = []int{0, 1, 2}
 	}
 	for _, n := range order {
-		hosts = append(hosts, fmt.Sprint("127.0.0.1:", g.Nodes[n].Port))
+		hosts = append(hosts, g.Nodes[n].Addr)
 	}
 	return "root@tcp(" + strings.Join(hosts, ",") + ")/" + database
 }
@@ -184,7 +190,7 @@ func (g *Galera) Stop() error {
 
 // DSN is the data source name of a database of this node alone.
 func (n *GaleraNode) DSN(database string) string {
-	return fmt.Sprintf("root@tcp(127.0.0.1:%d)/%s", n.Port, database)
+	return "root@tcp(" + n.Addr + ")/" + database
 }
 
 // Kill ends the node as a crash would; nothing happens to one that does not
@@ -261,8 +267,9 @@ func (n *GaleraNode) run(ctx context.Context, args ...string) error {
 	err = n.ready(ctx, n.DSN("mysql"), "SHOW GLOBAL STATUS LIKE 'wsrep_local_state_comment'",
 		func(_, value string) bool { return value == "Synced" })
 	if err != nil {
-		err = errors.Join(err, n.Kill())
-		return fmt.Errorf("%s: %w", n.name, err)
+		log := n.log
+		err = errors.Join(err, n.Kill()) // after which nothing more is logged
+		return fmt.Errorf("%s: %w: %s", n.name, err, log)
 	}
 	return nil
 }
@@ -272,20 +279,24 @@ func (n *GaleraNode) command(args ...string) (*exec.Cmd, error) {
 	if err != nil {
 		return nil, err
 	}
+	host, port, err := net.SplitHostPort(n.Addr)
+	if err != nil {
+		return nil, err
+	}
 	var group []string
 	for _, other := range n.cluster.Nodes {
-		group = append(group, loopback(other.group))
+		group = append(group, other.group)
 	}
 	settings := append([]string{
-		"gmcast.listen_addr=tcp://" + loopback(n.group), "ist.recv_addr=" + loopback(n.ist), "ist.recv_bind=" + loopback(n.ist), "gcache.size=64M",
+		"gmcast.listen_addr=tcp://" + n.group, "ist.recv_addr=" + n.ist, "ist.recv_bind=" + n.ist, "gcache.size=64M",
 	}, n.cluster.settings...)
 	all := append([]string{
 		"--no-defaults", "--datadir=" + n.data, "--socket=" + filepath.Join(n.home, "sock"), "--pid-file=" + filepath.Join(n.home, "pid"),
-		"--tmpdir=" + n.home, "--bind-address=127.0.0.1", fmt.Sprint("--port=", n.Port), "--skip-name-resolve", "--max-connections=400",
+		"--tmpdir=" + n.home, "--bind-address=" + host, "--port=" + port, "--skip-name-resolve", "--max-connections=400",
 		"--innodb-buffer-pool-size=128M", logFileSize, "--innodb-flush-log-at-trx-commit=1", "--innodb-autoinc-lock-mode=2",
 		"--binlog-format=ROW", "--wsrep-on=ON", "--wsrep-provider=" + n.cluster.library, "--wsrep-cluster-name=polestar-test",
-		"--wsrep-cluster-address=gcomm://" + strings.Join(group, ","), "--wsrep-node-name=" + n.name, "--wsrep-node-address=" + loopback(n.group),
-		"--wsrep-sst-method=rsync", "--wsrep-sst-receive-address=" + loopback(n.sst), "--wsrep-slave-threads=4",
+		"--wsrep-cluster-address=gcomm://" + strings.Join(group, ","), "--wsrep-node-name=" + n.name, "--wsrep-node-address=" + n.group,
+		"--wsrep-sst-method=rsync", "--wsrep-sst-receive-address=" + n.sst, "--wsrep-slave-threads=4",
 		"--wsrep-provider-options=" + strings.Join(settings, ";"),
 	}, args...)
 	cmd := exec.Command("mariadbd", all...) //nolint:gosec // arguments of a test
@@ -295,5 +306,3 @@ func (n *GaleraNode) command(args ...string) (*exec.Cmd, error) {
 	}
 	return cmd, nil
 }
-
-func loopback(port int) string { return fmt.Sprint("127.0.0.1:", port) }

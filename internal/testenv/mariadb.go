@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
 	"os"
 	"os/exec"
 	"os/user"
@@ -17,7 +18,7 @@ const startTime = 90 * time.Second
 // MariaDB is a running server with an empty data directory of its own.
 type MariaDB struct {
 	*process
-	Port int
+	Addr string // where it answers
 	dir  string
 }
 
@@ -44,16 +45,20 @@ func StartMariaDB(ctx context.Context, options ...string) (_ *MariaDB, err error
 	if err = installDB(ctx, data, me.Username); err != nil {
 		return nil, err
 	}
-	port, err := freePort(ctx)
+	addr, err := freeAddr(ctx, "127.0.0.1")
+	if err != nil {
+		return nil, err
+	}
+	_, port, err := net.SplitHostPort(addr)
 	if err != nil {
 		return nil, err
 	}
 	args := []string{
 		"--no-defaults", "--datadir=" + data, "--user=" + me.Username, "--socket=" + filepath.Join(dir, "sock"),
-		"--pid-file=" + filepath.Join(dir, "pid"), "--bind-address=127.0.0.1", fmt.Sprint("--port=", port), "--skip-name-resolve",
+		"--pid-file=" + filepath.Join(dir, "pid"), "--bind-address=127.0.0.1", "--port=" + port, "--skip-name-resolve",
 		"--innodb-buffer-pool-size=128M", logFileSize, "--max-connections=400", "--innodb-fast-shutdown=2",
 	}
-	m := &MariaDB{Port: port, dir: dir}
+	m := &MariaDB{Addr: addr, dir: dir}
 	m.process, err = startProcess(exec.Command("mariadbd", append(args, options...)...)) //nolint:gosec // arguments of a test
 	if err != nil {
 		return nil, err
@@ -83,7 +88,7 @@ func installDB(ctx context.Context, data, owner string) error {
 
 // DSN is the data source name of one of its databases.
 func (m *MariaDB) DSN(database string) string {
-	return fmt.Sprintf("root@tcp(127.0.0.1:%d)/%s", m.Port, database)
+	return "root@tcp(" + m.Addr + ")/" + database
 }
 
 // Stop kills the server and removes its data.

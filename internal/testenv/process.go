@@ -126,11 +126,12 @@ func (p *process) standing() (bool, error) {
 // Thaw lets a frozen server go on.
 func (p *process) Thaw() error { return p.cmd.Process.Signal(syscall.SIGCONT) }
 
-func freePort(ctx context.Context) (int, error) {
+// freeAddr is an address of a host that nobody listens on.
+func freeAddr(ctx context.Context, host string) (string, error) {
 	var lc net.ListenConfig
-	l, err := lc.Listen(ctx, "tcp", "127.0.0.1:0")
+	l, err := lc.Listen(ctx, "tcp", net.JoinHostPort(host, "0"))
 	if err != nil {
-		return 0, err
+		return "", err
 	}
-	return l.Addr().(*net.TCPAddr).Port, l.Close()
+	return l.Addr().String(), l.Close()
 }

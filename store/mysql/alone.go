@@ -62,7 +62,7 @@ func (s *Store) lock(ctx context.Context) error {
 		if err == nil {
 			return nil
 		}
-		if number(err) != errDuplicate && !retryable(err) {
+		if !retryable(err) {
 			return errors.Join(err, context.Cause(ctx))
 		}
 		now, err := s.holder(ctx)

@@ -29,6 +29,7 @@ const (
 	errInterrupted = 1317 // ER_QUERY_INTERRUPTED
 	errKilled      = 1927 // ER_CONNECTION_KILLED
 	errDuplicate   = 1062 // ER_DUP_ENTRY
+	errChanged     = 1020 // ER_CHECKREAD: a row is not as it was read
 	errNoTable     = 1146 // ER_NO_SUCH_TABLE
 )
 
@@ -41,10 +42,11 @@ func number(err error) uint16 {
 }
 
 // retryable reports whether the same transaction may succeed when it is tried
-// again: nothing of it was done.
+// again: nothing of it was done. A Galera node that is about to abort a
+// transaction in favour of another node's may find a revision taken first.
 func retryable(err error) bool {
 	switch number(err) {
-	case errDeadlock, errLockWait:
+	case errDeadlock, errLockWait, errDuplicate, errChanged:
 		return true
 	default:
 		return false
@@ -78,7 +80,7 @@ func lost(err error) bool {
 // to the others.
 func undone(err error) bool {
 	switch number(err) {
-	case errDeadlock, errLockWait, errReadOnly, errReadOnlyTx, errReadOnlyAll, errTooLong, errOutOfRange, errBadValue, errTooBig:
+	case errDeadlock, errLockWait, errDuplicate, errChanged, errReadOnly, errReadOnlyTx, errReadOnlyAll, errTooLong, errOutOfRange, errBadValue, errTooBig:
 		return true
 	default:
 		return false

@@ -89,11 +89,13 @@ func TestFrozenDatabase(t *testing.T) {
 	}
 }
 
-// severed cuts the connection of a proxy when the client sends a COMMIT: before
-// or after the database got it.
+// severed is a proxy that cuts a connection when the client sends a COMMIT:
+// before or after the database got it.
 type severed struct {
 	listener net.Listener
-	deliver  bool
+	to       string // address of the database
+	deliver  bool   // the COMMIT, but not its answer
+	last     bool   // nobody can connect any more after that
 	mu       sync.Mutex
 	armed    bool
 }
@@ -104,7 +106,7 @@ func (p *severed) serve(t *testing.T) {
 		if err != nil {
 			return
 		}
-		up, err := net.Dial("tcp", fmt.Sprint("127.0.0.1:", server.Port))
+		up, err := net.Dial("tcp", p.to)
 		if err != nil {
 			t.Error(err)
 			return
@@ -112,6 +114,12 @@ func (p *severed) serve(t *testing.T) {
 		go copyAll(client, up, nil)
 		go copyAll(up, client, p)
 	}
+}
+
+func (p *severed) arm() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.armed = true
 }
 
 // copyAll copies until an end closes; p decides about what clients send.
@@ -145,6 +153,9 @@ func (p *severed) take() bool {
 	defer p.mu.Unlock()
 	armed := p.armed
 	p.armed = false
+	if armed && p.last {
+		_ = p.listener.Close()
+	}
 	return armed
 }
 
@@ -157,7 +168,7 @@ func TestLostAnswerOfACommit(t *testing.T) {
 				t.Fatal(err)
 			}
 			defer func() { _ = l.Close() }()
-			p := &severed{listener: l, deliver: deliver}
+			p := &severed{listener: l, to: server.Addr, deliver: deliver}
 			go p.serve(t)
 			cfg := Default()
 			cfg.DSN = fmt.Sprintf("root@tcp(%s)/%s", l.Addr(), databaseFor(t, t.TempDir()))
@@ -166,9 +177,7 @@ func TestLostAnswerOfACommit(t *testing.T) {
 				t.Fatal(err)
 			}
 			defer func() { _ = s.Close() }()
-			p.mu.Lock()
-			p.armed = true
-			p.mu.Unlock()
+			p.arm()
 			commit, _, err := s.Apply(t.Context(), []naming.Write{register(1)})
 			if err != nil || commit.Revision != 1 {
 				t.Fatalf("revision %d, %v; want it done once, as if nothing had happened", commit.Revision, err)
@@ -188,7 +197,7 @@ func TestNextHostIsUsed(t *testing.T) {
 	dead := l.Addr().String()
 	_ = l.Close()
 	cfg := Default()
-	cfg.DSN = fmt.Sprintf("root@tcp(%s,127.0.0.1:%d)/%s", dead, server.Port, databaseFor(t, t.TempDir()))
+	cfg.DSN = fmt.Sprintf("root@tcp(%s,%s)/%s", dead, server.Addr, databaseFor(t, t.TempDir()))
 	s, err := Open(t.Context(), cfg)
 	if err != nil {
 		t.Fatal(err)
@@ -256,7 +265,7 @@ func TestConfig(t *testing.T) {
 		}
 	}
 	cfg := Default()
-	cfg.DSN, cfg.Password = fmt.Sprintf("nobody@tcp(127.0.0.1:%d)/db", server.Port), "s3cret"
+	cfg.DSN, cfg.Password = fmt.Sprintf("nobody@tcp(%s)/db", server.Addr), "s3cret"
 	if _, err := Open(context.Background(), cfg); err == nil || strings.Contains(err.Error(), "s3cret") {
 		t.Errorf("a wrong password: %v", err)
 	}
