@@ -12,32 +12,22 @@ const maxRequest = 4 << 20
 
 // script gathers statements into few requests.
 type script struct {
-	requests []request
-	open     request
+	statements []statement
 }
 
-type request struct {
-	text strings.Builder
+type statement struct {
+	text string
 	args []any
-	size int
+	size int // about that in a request
 }
 
 // add appends one statement.
-func (s *script) add(statement string, args ...any) {
-	size := len(statement) + 2
+func (s *script) add(text string, args ...any) {
+	size := len(text) + 2
 	for _, a := range args {
 		size += sizeOf(a)
 	}
-	if s.open.size > 0 && s.open.size+size > maxRequest {
-		s.requests = append(s.requests, s.open)
-		s.open = request{}
-	}
-	if s.open.size > 0 {
-		s.open.text.WriteString("; ")
-	}
-	s.open.text.WriteString(statement)
-	s.open.args = append(s.open.args, args...)
-	s.open.size += size
+	s.statements = append(s.statements, statement{text, args, size})
 }
 
 // sizeOf is about the size of an argument in a request: texts may be escaped.
@@ -99,14 +89,26 @@ func (s *script) each(statement string, keys []string) {
 // marks returns n placeholders.
 func marks(n int) string { return strings.TrimSuffix(strings.Repeat("?, ", n), ", ") }
 
-// run sends all requests, the last one with the statement at the end. When it
-// fails, last tells whether that was the last one.
+// run sends all statements, and one more at the end. When it fails, last tells
+// whether that was the request that has the one at the end.
 func (s *script) run(ctx context.Context, conn *sql.Conn, end string) (last bool, err error) {
 	s.add(end)
-	all := append(s.requests, s.open)
-	for n := range all {
-		if _, err := conn.ExecContext(ctx, all[n].text.String(), all[n].args...); err != nil {
-			return n == len(all)-1, err
+	most := maxRequest
+	if apart(conn) {
+		most = 0
+	}
+	for rest := s.statements; len(rest) > 0; {
+		n, size := 0, 0
+		var texts []string
+		var args []any
+		for n < len(rest) && (n == 0 || size+rest[n].size <= most) {
+			size += rest[n].size
+			texts, args = append(texts, rest[n].text), append(args, rest[n].args...)
+			n++
+		}
+		rest = rest[n:]
+		if _, err := conn.ExecContext(ctx, strings.Join(texts, "; "), args...); err != nil {
+			return len(rest) == 0, err
 		}
 	}
 	return true, nil

@@ -58,7 +58,9 @@ func (s *Store) ask(ctx context.Context, conn *sql.Conn, told *conn, seq uint64)
 		abandon(ctx, conn)
 		return found, true, err
 	}
-	if _, err = conn.ExecContext(ctx, "UPDATE polestar_head SET fence = fence + 1 WHERE id = 1; COMMIT"); err != nil {
+	var fence script
+	fence.add("UPDATE polestar_head SET fence = fence + 1 WHERE id = 1")
+	if _, err = fence.run(ctx, conn, "COMMIT"); err != nil {
 		abandon(ctx, conn)
 	}
 	return false, to.host == told.host || to.galera && told.galera, err
