@@ -152,12 +152,17 @@ func (g *Galera) handOver() error {
 	if err != nil {
 		return err
 	}
-	return filepath.WalkDir(g.dir, func(path string, _ fs.DirEntry, err error) error {
+	root, err := os.OpenRoot(g.dir)
+	if err != nil {
+		return err
+	}
+	err = fs.WalkDir(root.FS(), ".", func(path string, _ fs.DirEntry, err error) error {
 		if err != nil {
 			return err
 		}
-		return os.Lchown(path, uid, gid)
+		return root.Lchown(path, uid, gid)
 	})
+	return errors.Join(err, root.Close())
 }
 
 func ids(u *user.User) (uid, gid int, err error) {
@@ -302,7 +307,7 @@ func (n *GaleraNode) command(args ...string) (*exec.Cmd, error) {
 	cmd := exec.Command("mariadbd", all...) //nolint:gosec // arguments of a test
 	cmd.Dir = n.home
 	if os.Getuid() == 0 {
-		cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: uint32(uid), Gid: uint32(gid)}} //nolint:gosec // ids are 32 bits wide
+		cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: uint32(uid), Gid: uint32(gid)}}
 	}
 	return cmd, nil
 }

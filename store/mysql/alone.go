@@ -32,7 +32,7 @@ func (s *Store) alone(ctx context.Context, f func(context.Context) error) (err e
 	if err != nil {
 		return err
 	}
-	if err := s.lock(ctx); err != nil {
+	if err = s.lock(ctx); err != nil {
 		return err
 	}
 	work, stop := context.WithCancelCause(ctx)
@@ -120,9 +120,9 @@ func (s *Store) hold(ctx context.Context) error {
 func (s *Store) unlock(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, s.cfg.Timeout)
 	defer cancel()
-	for attempt := 1; ; attempt++ {
+	for {
 		_, err := s.db.ExecContext(ctx, "DELETE FROM polestar_lock WHERE owner = ?", s.writer)
-		if !retryable(err) || !rest(ctx, min(attempt, maxAttempts)) {
+		if !retryable(err) || !rest(ctx) {
 			return err
 		}
 	}

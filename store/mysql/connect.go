@@ -83,7 +83,7 @@ func splitHosts(dsn string) (before, hosts, after string, err error) {
 // not read-only, and not a Galera node that is cut off from the others.
 func prepare(ctx context.Context, conn driver.Conn) (galera bool, err error) {
 	for name, value := range session {
-		err := set(ctx, conn, name, value)
+		err = set(ctx, conn, name, value)
 		if other := sessionName[name]; err != nil && other != "" && number(err) != 0 {
 			err = set(ctx, conn, other, value)
 		}

@@ -3,6 +3,7 @@ package mysql
 import (
 	"context"
 	"database/sql"
+	"errors"
 	"fmt"
 	"net"
 	"slices"
@@ -218,7 +219,7 @@ func (g *galera) fence(t *testing.T) {
 		t.Fatal(err)
 	}
 	b.writer = a.writer // b asks as a would through another node
-	cause := fmt.Errorf("no answer")
+	cause := errors.New("no answer")
 	if err := b.settle(t.Context(), told, 1, cause); err != cause { //nolint:errorlint // this one itself
 		t.Fatalf("settle: %v", err)
 	}
@@ -263,7 +264,7 @@ func (g *galera) lostAnswer(t *testing.T) {
 func (g *galera) cutOff(t *testing.T) {
 	s := g.open(t, t.TempDir(), store.DefaultLogBounds(), 0, 1, 2)
 	s.end()
-	s.prefer(100 * time.Millisecond)
+	s.prefer(t.Context(), 100*time.Millisecond)
 	defer func() { _ = s.Close() }()
 	if _, _, err := s.Apply(t.Context(), []naming.Write{register(1)}); err != nil {
 		t.Fatal(err)
@@ -277,7 +278,7 @@ func (g *galera) cutOff(t *testing.T) {
 			done = append(done, n)
 		}
 		if err == nil && s.hosts.at.Load().host == 0 {
-			return fmt.Errorf("it is still at the node that is cut off")
+			return errors.New("it is still at the node that is cut off")
 		}
 		return err
 	})

@@ -39,8 +39,8 @@ func (s *Store) migrate(ctx context.Context) error {
 		return nil
 	}
 	err = s.alone(ctx, func(ctx context.Context) error {
-		_, err := p.Up(ctx)
-		return err
+		_, up := p.Up(ctx)
+		return up
 	})
 	if err != nil {
 		return fmt.Errorf("change the schema: %w", err)

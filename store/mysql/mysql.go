@@ -99,13 +99,13 @@ func Open(ctx context.Context, cfg Config) (*Store, error) {
 		}
 		return nil, fmt.Errorf("mysql: %w", err)
 	}
-	s.prefer(preferAfter)
+	s.prefer(context.WithoutCancel(ctx), preferAfter)
 	return s, nil
 }
 
 // prefer starts the search for better hosts.
-func (s *Store) prefer(every time.Duration) {
-	ctx, cancel := context.WithCancel(context.Background())
+func (s *Store) prefer(ctx context.Context, every time.Duration) {
+	ctx, cancel := context.WithCancel(ctx)
 	var search sync.WaitGroup
 	if len(s.hosts.hosts) > 1 {
 		search.Go(func() { s.hosts.prefer(ctx, every) })

@@ -19,7 +19,7 @@ func (s *Store) settle(ctx context.Context, told *conn, seq uint64, cause error)
 	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), s.readBack())
 	defer cancel()
-	for attempt := 1; ; attempt++ {
+	for {
 		var found, final bool
 		err := s.on(ctx, func(conn *sql.Conn) (err error) {
 			found, final, err = s.ask(ctx, conn, told, seq)
@@ -30,7 +30,7 @@ func (s *Store) settle(ctx context.Context, told *conn, seq uint64, cause error)
 			return nil
 		case err == nil && final:
 			return cause
-		case err == nil || !rest(ctx, attempt):
+		case err == nil || !rest(ctx):
 			return unknown(errors.Join(cause, err))
 		}
 	}
