@@ -47,6 +47,12 @@ func startMariaDB(t *testing.T) *testenv.MariaDB {
 // clusterNode makes a server of a cluster; it starts nothing.
 func clusterNode(t *testing.T, db *testenv.MariaDB, args ...string) *harness.Server {
 	t.Helper()
+	return clusterServer(t, db.DSN("polestar"), args...)
+}
+
+// clusterServer makes a server on a database; it starts nothing.
+func clusterServer(t *testing.T, dsn string, args ...string) *harness.Server {
+	t.Helper()
 	dir := t.TempDir()
 	secret := filepath.Join(dir, "secret")
 	if err := os.WriteFile(secret, []byte("the secret of this cluster\n"), 0o600); err != nil {
@@ -54,7 +60,7 @@ func clusterNode(t *testing.T, db *testenv.MariaDB, args ...string) *harness.Ser
 	}
 	s := harness.NewServer(dir)
 	s.Args = append([]string{
-		"--store", "mysql", "--mysql-dsn", db.DSN("polestar"), "--peer-addr", harness.FreeAddr(), "--cluster.secret-file", secret,
+		"--store", "mysql", "--mysql-dsn", dsn, "--peer-addr", harness.FreeAddr(), "--cluster.secret-file", secret,
 	}, args...)
 	return s
 }

@@ -10,15 +10,16 @@ import (
 
 // Lead implements store.Elections. Each statement is a transaction of its own,
 // and changes the row only if it is as it must be. Who takes a duty over waits
-// for the commits that are fenced by the epoch before: they hold the row.
+// for the commits that are fenced by the epoch before: they hold the row. Other
+// nodes of a Galera cluster do not know of that, so the head is changed as well:
+// those commits are then refused.
 func (s *Store) Lead(ctx context.Context, duty, server string, term time.Duration) (naming.Leader, error) {
-	ctx, cancel := context.WithTimeout(ctx, s.cfg.Timeout)
-	defer cancel()
 	seconds, l := int64(term/time.Second), naming.Leader{Duty: duty}
 	var r reading
 	r.add("INSERT IGNORE INTO leader_election (elect_key, version, leader, polestar_until) VALUES (?, 0, '', 0)", nil, duty)
-	r.add(`UPDATE leader_election SET version = version + 1, leader = ?, ctime = NOW(6), mtime = NOW(6), polestar_until = UNIX_TIMESTAMP() + ?
-WHERE elect_key = ? AND leader <> ? AND polestar_until <= UNIX_TIMESTAMP()`, nil, server, seconds, duty, server)
+	r.add(`UPDATE polestar_head h STRAIGHT_JOIN leader_election e
+SET h.fence = h.fence + 1, e.version = e.version + 1, e.leader = ?, e.ctime = NOW(6), e.mtime = NOW(6), e.polestar_until = UNIX_TIMESTAMP() + ?
+WHERE h.id = 1 AND e.elect_key = ? AND e.leader <> ? AND e.polestar_until <= UNIX_TIMESTAMP()`, nil, server, seconds, duty, server)
 	r.add("UPDATE leader_election SET mtime = NOW(6), polestar_until = UNIX_TIMESTAMP() + ? WHERE elect_key = ? AND leader = ?",
 		nil, seconds, duty, server)
 	r.add("SELECT leader, version, ctime FROM leader_election WHERE elect_key = ?", func(rows *sql.Rows) error {
@@ -27,16 +28,15 @@ WHERE elect_key = ? AND leader <> ? AND polestar_until <= UNIX_TIMESTAMP()`, nil
 		l.Since = micros(since)
 		return err
 	}, duty)
-	return l, s.read(r.run(ctx, s.db))
+	return l, s.read(ctx, &r)
 }
 
 // Resign implements store.Elections.
 func (s *Store) Resign(ctx context.Context, l naming.Leader) error {
-	ctx, cancel := context.WithTimeout(ctx, s.cfg.Timeout)
-	defer cancel()
-	_, err := s.db.ExecContext(ctx, "UPDATE leader_election SET leader = '', polestar_until = 0 WHERE elect_key = ? AND leader = ? AND version = ?",
+	var r reading
+	r.add("UPDATE leader_election SET leader = '', polestar_until = 0 WHERE elect_key = ? AND leader = ? AND version = ?", nil,
 		l.Duty, l.ID, l.Epoch)
-	return s.read(err)
+	return s.read(ctx, &r)
 }
 
 // wantEpoch adds the reading of a duty's epoch. Its row is locked, so that

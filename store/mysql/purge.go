@@ -29,7 +29,7 @@ func (s *Store) Purgeable(ctx context.Context, age time.Duration) (n int, err er
 			return err
 		}, age.Microseconds())
 	}
-	return n, s.read(r.run(ctx, s.db))
+	return n, s.read(ctx, &r)
 }
 
 // Purge implements store.Purger. The rows are found without a lock, and removed
@@ -38,19 +38,23 @@ func (s *Store) Purgeable(ctx context.Context, age time.Duration) (n int, err er
 func (s *Store) Purge(ctx context.Context, by naming.Fence, age time.Duration, limit int) (removed int, err error) {
 	keys, err := s.deleted(ctx, age, limit)
 	if err != nil || len(keys) == 0 {
-		return 0, s.read(err)
+		return 0, err
 	}
 	ctx, cancel := context.WithTimeout(ctx, s.cfg.Timeout)
 	defer cancel()
-	conn, err := s.db.Conn(ctx)
-	if err != nil {
-		return 0, s.read(err)
-	}
+	err = s.on(ctx, func(conn *sql.Conn) (err error) {
+		removed, err = purge(ctx, conn, by, keys, age)
+		return err
+	})
+	return removed, named(err)
+}
+
+// purge makes the transaction that removes rows.
+func purge(ctx context.Context, conn *sql.Conn, by naming.Fence, keys map[string][]string, age time.Duration) (removed int, err error) {
 	defer func() {
 		if err != nil {
 			abandon(ctx, conn)
 		}
-		_ = conn.Close() // returns it to the pool
 	}()
 	v, err := begin(ctx, conn, nil)
 	if err == nil && by.Duty != "" {
@@ -63,9 +67,12 @@ func (s *Store) Purge(ctx context.Context, by naming.Fence, age time.Duration, l
 		removed, err = remove(ctx, conn, keys, age)
 	}
 	if err == nil {
+		_, err = conn.ExecContext(ctx, moveFence) // other nodes of a Galera cluster do not know of the lock
+	}
+	if err == nil {
 		_, err = conn.ExecContext(ctx, "COMMIT")
 	}
-	return removed, s.read(err)
+	return removed, err
 }
 
 // deleted lists the keys of rows that may be purged, by their tables.
@@ -79,7 +86,7 @@ func (s *Store) deleted(ctx context.Context, age time.Duration, limit int) (map[
 			keys[t.table] = append(keys[t.table], key)
 			return err
 		}, age.Microseconds(), limit)
-		if err := r.run(ctx, s.db); err != nil {
+		if err := s.read(ctx, &r); err != nil {
 			return nil, err
 		}
 		if limit -= len(keys[t.table]); limit == 0 {

@@ -10,6 +10,11 @@ import (
 // readBack bounds the question whether a commit was made whose answer was lost.
 func (s *Store) readBack() time.Duration { return s.cfg.Timeout / 3 }
 
+// moveFence changes the row that every commit changes, and nothing in it that
+// counts: in a Galera cluster no commit that began before on another node comes
+// after it.
+const moveFence = "UPDATE polestar_head SET fence = fence + 1 WHERE id = 1"
+
 // settle finds out whether a commit was made whose answer was lost: nil when it
 // was, cause when it was not and never will be. It asks whichever host answers
 // in time: the one that was told to commit may be dead.
@@ -59,7 +64,7 @@ func (s *Store) ask(ctx context.Context, conn *sql.Conn, told *conn, seq uint64)
 		return found, true, err
 	}
 	var fence script
-	fence.add("UPDATE polestar_head SET fence = fence + 1 WHERE id = 1")
+	fence.add(moveFence)
 	if _, err = fence.run(ctx, conn, "COMMIT"); err != nil {
 		abandon(ctx, conn)
 	}

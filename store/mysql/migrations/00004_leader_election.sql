@@ -2,7 +2,7 @@
 -- Who has which duty of the cluster, as Polaris names and shapes it. version
 -- counts up with each new holder; polestar_until is in unix seconds of the
 -- database, so that no server's clock counts.
-CREATE TABLE leader_election (
+CREATE TABLE IF NOT EXISTS leader_election (
   elect_key VARCHAR(128) NOT NULL,
   version BIGINT UNSIGNED NOT NULL DEFAULT 0,
   leader VARCHAR(128) NOT NULL DEFAULT '',
