@@ -96,15 +96,24 @@ func Plan(next Revision, now Micros, v View, writes []Write) (Commit, []Result, 
 	return commit, results, nil
 }
 
-// decide asks one write. That it panics is an error of its own kind: nothing has
-// been written yet, so the group can be tried again without the guilty one.
+// decide asks one write.
 func decide(w Write, o *overlay) (r Result, err error) {
-	defer func() {
-		if p := recover(); p != nil {
-			err = &Error{Kind: Internal, Err: fmt.Errorf("%T panicked: %v\n%s", w, p, debug.Stack())}
-		}
-	}()
+	defer panicked(w, &err)
 	return w.decide(o)
+}
+
+// NeedsOf asks one write what it needs. That it panics is an error, as in [Plan].
+func NeedsOf(w Write) (n Needs, err error) {
+	defer panicked(w, &err)
+	return w.Needs(), nil
+}
+
+// panicked makes a panic of a write an error of its own kind: nothing has been
+// written yet, so the group can be tried again without the guilty one.
+func panicked(w Write, err *error) {
+	if p := recover(); p != nil {
+		*err = &Error{Kind: Internal, Err: fmt.Errorf("%T panicked: %v\n%s", w, p, debug.Stack())}
+	}
 }
 
 func (r *Result) madeBy(rev Revision) bool {

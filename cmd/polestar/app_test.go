@@ -41,6 +41,7 @@ func startWhole(t testing.TB, dir string, set ...func(*Config)) *whole {
 	cfg := defaultConfig()
 	cfg.DataDir = dir
 	cfg.Polaris.Addr, cfg.XDS.Addr, cfg.HTTPAddr = "127.0.0.1:0", "127.0.0.1:0", "127.0.0.1:0"
+	onStore(t, &cfg)
 	for _, f := range set {
 		f(&cfg)
 	}

@@ -7,8 +7,6 @@ import (
 	"time"
 
 	"polestar/naming"
-	"polestar/store"
-	"polestar/store/bolt"
 )
 
 // An instance that was unhealthy for long when the server started goes when its
@@ -16,11 +14,8 @@ import (
 func TestCleanupOfAWholeServer(t *testing.T) {
 	dir, long := t.TempDir(), naming.Micros(time.Now().Add(-2*time.Hour).UnixMicro())
 	key := naming.ServiceKey{Namespace: "default", Name: "cart"}
-	s, err := bolt.Open(bolt.Config{Dir: dir, Log: store.DefaultLogBounds()})
-	if err != nil {
-		t.Fatal(err)
-	}
-	err = s.Restore(t.Context(), func(_ context.Context, visit func(naming.Object) error, touched func(naming.Touched) error) (naming.Revision, error) {
+	s := openedStore(t, dir)
+	err := s.Restore(t.Context(), func(_ context.Context, visit func(naming.Object) error, touched func(naming.Touched) error) (naming.Revision, error) {
 		for _, o := range []naming.Object{
 			&naming.Namespace{Name: "default", Revision: 1},
 			&naming.Service{ID: naming.ServiceID(key), Key: key, Revision: 1},

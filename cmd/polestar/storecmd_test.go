@@ -4,49 +4,31 @@ import (
 	"bytes"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
 	"polestar/naming"
 	"polestar/store"
-	"polestar/store/bolt"
 	"polestar/store/storetest"
 )
 
-func TestStoreCommands(t *testing.T) {
-	dir, other, out := t.TempDir(), t.TempDir(), t.TempDir()
-	s, err := bolt.Open(bolt.Config{Dir: dir, Log: store.DefaultLogBounds()})
-	if err != nil {
-		t.Fatal(err)
-	}
+// three is a store with three instances.
+func three(t *testing.T, dir string) store.Store {
+	t.Helper()
+	s := openedStore(t, dir)
 	for n := range 3 {
-		if _, _, err = s.Apply(t.Context(), []naming.Write{&naming.Register{Instance: storetest.Instance("svc", n), AutoCreate: true}}); err != nil {
+		if _, _, err := s.Apply(t.Context(), []naming.Write{&naming.Register{Instance: storetest.Instance("svc", n), AutoCreate: true}}); err != nil {
 			t.Fatal(err)
 		}
 	}
-	world, copied := filepath.Join(out, "world"), filepath.Join(out, "copy.db")
-	if _, err = run(t, "store", "export", world, "--data-dir", dir); err == nil || !strings.Contains(err.Error(), "in use") {
-		t.Errorf("an open store: %v", err)
-	}
-	if err = s.Close(); err != nil {
-		t.Fatal(err)
-	}
-	const held = "revision 3: 1 namespaces, 1 services, 3 instances, 0 clients"
-	for _, c := range []struct {
-		want, fail string
-		args       []string
-	}{
-		{"exported " + held, "", []string{"export", world, "--data-dir", dir}},
-		{"copied ", "", []string{"backup", copied, "--data-dir", dir}},
-		{"", "exists", []string{"backup", copied, "--data-dir", dir}},
-		{"imported " + held, "", []string{"import", world, "--data-dir", other}},
-		{"", "not empty", []string{"import", world, "--data-dir", other}},
-		{"no problems", "", []string{"check", "--data-dir", other}},
-		{"newest revision is 3", "", []string{"migrate", "--data-dir", other}},
-		{"", "no store in", []string{"check", "--data-dir", out}},
-		{"", "no such file", []string{"import", filepath.Join(out, "nothing"), "--data-dir", t.TempDir()}},
-		{"", "neither bolt nor mysql", []string{"check", "--store", "papyrus"}},
-	} {
+	return s
+}
+
+// storeCommands runs commands on stores; each either says want or fails.
+func storeCommands(t *testing.T, all []storeCase) {
+	t.Helper()
+	for _, c := range all {
 		got, failed := run(t, append([]string{"store"}, c.args...)...)
 		switch {
 		case c.fail == "" && (failed != nil || !strings.Contains(got, c.want)):
@@ -55,14 +37,53 @@ func TestStoreCommands(t *testing.T) {
 			t.Errorf("%v: %v, want %q", c.args, failed, c.fail)
 		}
 	}
+}
+
+type storeCase struct {
+	want, fail string
+	args       []string
+}
+
+func TestStoreCommands(t *testing.T) {
+	dir, other, out := t.TempDir(), t.TempDir(), t.TempDir()
+	if err := three(t, dir).Close(); err != nil {
+		t.Fatal(err)
+	}
+	world, again := filepath.Join(out, "world"), filepath.Join(out, "again")
+	on := func(dir string, args ...string) []string { return slices.Concat(args, storeFlags(t, dir)) }
+	const held = "revision 3: 1 namespaces, 1 services, 3 instances, 0 clients"
+	storeCommands(t, []storeCase{
+		{"exported " + held, "", on(dir, "export", world)},
+		{"imported " + held, "", on(other, "import", world)},
+		{"", "not empty", on(other, "import", world)},
+		{"no problems", "", on(other, "check")},
+		{"newest revision is 3", "", on(other, "migrate")},
+		{"", "no such file", on(t.TempDir(), "import", filepath.Join(out, "nothing"))},
+		{"exported " + held, "", on(other, "export", again)},
+	})
 	first, err := os.ReadFile(world)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err = run(t, "store", "export", world, "--data-dir", other); err != nil {
-		t.Fatal(err)
-	}
-	if second, err := os.ReadFile(world); err != nil || !bytes.Equal(first, second) {
+	if second, err := os.ReadFile(again); err != nil || !bytes.Equal(first, second) {
 		t.Errorf("what came back differs: %v", err)
 	}
+}
+
+// What only the embedded store has: a file that one process opens, and that can
+// be copied.
+func TestStoreFileCommands(t *testing.T) {
+	dir, out := t.TempDir(), t.TempDir()
+	world, copied := filepath.Join(out, "world"), filepath.Join(out, "copy.db")
+	s := three(t, dir)
+	storeCommands(t, []storeCase{{"", "in use", []string{"export", world, "--data-dir", dir}}})
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	storeCommands(t, []storeCase{
+		{"copied ", "", []string{"backup", copied, "--data-dir", dir}},
+		{"", "exists", []string{"backup", copied, "--data-dir", dir}},
+		{"", "no store in", []string{"check", "--data-dir", out}},
+		{"", "neither bolt nor mysql", []string{"check", "--store", "papyrus"}},
+	})
 }

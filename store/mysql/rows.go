@@ -35,7 +35,11 @@ FROM instance i STRAIGHT_JOIN service s ON s.id = i.service_id LEFT JOIN health_
 
 func micros(t time.Time) naming.Micros { return naming.Micros(t.UnixMicro()) }
 
-func when(m naming.Micros) time.Time { return time.UnixMicro(int64(m)).UTC() }
+// firstTime is the earliest that a TIMESTAMP can hold; what was restored without
+// a time gets it.
+const firstTime naming.Micros = 1_000_000
+
+func when(m naming.Micros) time.Time { return time.UnixMicro(int64(max(m, firstTime))).UTC() }
 
 // list reads and writes a list of namespaces in the form of the reference: a
 // JSON object whose keys they are.

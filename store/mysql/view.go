@@ -44,12 +44,15 @@ type wanted struct {
 	duties                         map[string]bool
 }
 
-func gather(writes []naming.Write) wanted {
+func gather(writes []naming.Write) (wanted, error) {
 	w := wanted{
 		map[string]bool{}, map[string]bool{}, map[string]bool{}, map[naming.ServiceKey]bool{}, map[string]*naming.Contract{}, map[string]bool{},
 	}
 	for _, wr := range writes {
-		n := wr.Needs()
+		n, err := naming.NeedsOf(wr)
+		if err != nil {
+			return w, err
+		}
 		for _, k := range n.Namespaces {
 			w.namespaces[k] = true
 		}
@@ -69,7 +72,7 @@ func gather(writes []naming.Write) wanted {
 			w.contracts[c.ObjectKey()] = c
 		}
 	}
-	return w
+	return w, nil
 }
 
 // begin starts a transaction, takes the lock and reads what the writes need.
@@ -91,7 +94,11 @@ func begin(ctx context.Context, conn *sql.Conn, writes []naming.Write) (*view, e
 		v.oldest = append(v.oldest, l)
 		return err
 	}, trimPerCommit)
-	v.want(&r, gather(writes))
+	needed, err := gather(writes)
+	if err != nil {
+		return v, err
+	}
+	v.want(&r, needed)
 	return v, r.run(ctx, conn)
 }
 

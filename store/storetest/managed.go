@@ -106,6 +106,16 @@ func testRestore(t *testing.T, f *fixture) {
 	}
 }
 
+// A world whose objects say not when they were made can be restored, too.
+func testTimeless(t *testing.T, f *fixture) {
+	err := f.Restore(t.Context(), func(_ context.Context, visit func(naming.Object) error, _ func(naming.Touched) error) (naming.Revision, error) {
+		return 1, visit(&naming.Namespace{Name: "ns", Revision: 1})
+	})
+	if _, objects, _ := f.world(); err != nil || len(objects) != 1 {
+		t.Errorf("restored %v: %v", objects, err)
+	}
+}
+
 // Members of a cluster, on backends that several servers can share.
 func testMembers(t *testing.T, f *fixture) {
 	m, ok := f.Store.(store.Members)

@@ -34,6 +34,7 @@ func Run(t *testing.T, open Open, caps Caps) {
 		"ManagedObjects":           testManaged,
 		"AutoCreatedServices":      testAuto,
 		"Members":                  testMembers,
+		"RestoredWithoutTimes":     testTimeless,
 		"RestoredAsItWas":          testRestore,
 		"LoadEqualsWritten":        testLoad,
 		"ScannedAsOfOneRevision":   testScan,
