@@ -245,3 +245,34 @@ func TestJavaVerifiesWithItsOwnAuthorities(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// polaris-java shows a certificate. polaris-go speaks plain text only.
+func TestPolarisJavaOverMutualTLS(t *testing.T) {
+	certs := newCertificates(t)
+	if _, err := harness.Run("tls", "init", "--dir", certs.dir, "--client", "java", "--rsa"); err != nil {
+		t.Fatal(err)
+	}
+	s := harness.StartServer(t, "--polaris.tls.cert-file", certs.file("server.pem"), "--polaris.tls.key-file", certs.file("server-key.pem"),
+		"--polaris.tls.client-ca-file", certs.file("ca.pem"))
+	command := javaDriver(t)
+	env := []string{
+		"POLARIS_CA_FILE=" + certs.file("ca.pem"), "POLARIS_CERT_FILE=" + certs.file("client-java.pem"), "POLARIS_KEY_FILE=" + certs.file("client-java-key.pem"),
+	}
+	java := harness.StartChild(t, env, command[0], append(command[1:], s.Polaris)...)
+	if err := java.Do("register cart 10.0.0.1 80 5 100", nil); err != nil {
+		t.Fatal(err)
+	}
+	harness.Wait(t, soon, func() error {
+		var out struct{ Instances []seen }
+		if err := java.Do("all cart", &out); err != nil {
+			return err
+		}
+		if len(out.Instances) != 1 {
+			return fmt.Errorf("%d instances", len(out.Instances))
+		}
+		return nil
+	})
+	if out, err := harness.Run("get", "instances", "--server", s.HTTP); err != nil || !bytes.Contains(out, []byte("10.0.0.1:80")) {
+		t.Errorf("the server has %s, %v", out, err)
+	}
+}

@@ -34,21 +34,27 @@ func startSDKs(t *testing.T, s *harness.Server) []*sdk {
 	if err != nil {
 		t.Fatal(err)
 	}
-	java := filepath.Join(harness.Cache(), "java", "target")
 	r := harness.Connect(t, s.Polaris)
 	var out []*sdk
 	for name, command := range map[string][]string{
-		"polaris-go": {bin},
-		"polaris-java": {
-			"java", "-Xmx256m", "-Duser.home=" + t.TempDir(), "-Dorg.slf4j.simpleLogger.defaultLogLevel=warn",
-			"-cp", filepath.Join(java, "classes") + ":" + filepath.Join(java, "dependency", "*"), "Driver",
-		},
+		"polaris-go":   {bin},
+		"polaris-java": javaDriver(t),
 	} {
 		p := harness.StartRecorder(t, s.Polaris)
 		c := harness.StartChild(t, []string{"HOME=" + t.TempDir()}, command[0], append(command[1:], p.Addr)...)
 		out = append(out, &sdk{Child: c, name: name, recorder: p, registry: r})
 	}
 	return out
+}
+
+// javaDriver is the command of the driver of polaris-java.
+func javaDriver(t *testing.T) []string {
+	t.Helper()
+	java := filepath.Join(harness.Cache(), "java", "target")
+	return []string{
+		"java", "-Xmx256m", "-Duser.home=" + t.TempDir(), "-Dorg.slf4j.simpleLogger.defaultLogLevel=warn",
+		"-cp", filepath.Join(java, "classes") + ":" + filepath.Join(java, "dependency", "*"), "Driver",
+	}
 }
 
 // do runs a command that must succeed.

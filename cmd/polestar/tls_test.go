@@ -162,6 +162,37 @@ func TestTLSAtAPlainDoorEndsAtOnce(t *testing.T) {
 	}
 }
 
+// Who has not finished a handshake counts like everybody else.
+func TestSilentConnectionsCountAtATLSDoor(t *testing.T) {
+	dir, _ := madeFiles(t)
+	w := startWhole(t, t.TempDir(), secured(t, dir), func(c *Config) { c.Polaris.MaxConnectionsPerIP = 2 })
+	addr := w.app.polaris.Addr().String()
+	var open []net.Conn
+	for range 3 {
+		conn, err := net.Dial("tcp", addr)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer func() { _ = conn.Close() }()
+		open = append(open, conn)
+	}
+	_ = open[2].SetReadDeadline(time.Now().Add(5 * time.Second))
+	if _, err := open[2].Read(make([]byte, 1)); err == nil || os.IsTimeout(err) {
+		t.Errorf("one too many is not closed: %v", err)
+	}
+	if err := checkHealth(t, addr, credentials.NewTLS(clientOf(t, dir, "admin"))); err == nil {
+		t.Error("one more comes in")
+	}
+	_ = open[0].Close()
+	tick := time.NewTicker(20 * time.Millisecond)
+	defer tick.Stop()
+	for began := time.Now(); checkHealth(t, addr, credentials.NewTLS(clientOf(t, dir, "admin"))) != nil; <-tick.C {
+		if time.Since(began) > 20*time.Second {
+			t.Fatal("a place that is free again is not given away")
+		}
+	}
+}
+
 // New certificates and authorities are in force for new connections within
 // seconds; a stream goes on as if nothing had happened.
 func TestCertificatesAreReplacedUnderAnOpenStream(t *testing.T) {

@@ -19,7 +19,7 @@ type tlsInit struct {
 	dir, cluster   string
 	hosts, clients []string
 	days, caDays   int
-	force          bool
+	rsa, force     bool
 	changed        func(flag string) bool // it was given on the command line
 	out            io.Writer
 }
@@ -56,6 +56,7 @@ Keep ca-key.pem away from servers: whoever has it can be anybody.`,
 	fs.StringSliceVar(&i.clients, "client", []string{"admin"}, "name of a client, "+trustDomain+"client/NAME to the server; may be repeated")
 	fs.IntVar(&i.days, "days", 365, "how long certificates are valid")
 	fs.IntVar(&i.caDays, "ca-days", 3650, "how long the authority is valid")
+	fs.BoolVar(&i.rsa, "rsa", false, "RSA keys for clients: polaris-java reads no others")
 	fs.BoolVar(&i.force, "force", false, "renew certificates that are there")
 	check := &cobra.Command{
 		Use: "check FILE…", Short: "Say what certificates and keys are, and when they end", Args: cobra.MinimumNArgs(1),
@@ -103,7 +104,7 @@ func (i *tlsInit) run() error {
 		{Name: "peer", Hosts: hosts, URIs: []string{peer}, Server: true, Client: true, Life: life},
 	}
 	for _, c := range i.clients {
-		wanted = append(wanted, localca.Request{Name: "client-" + c, URIs: []string{trustDomain + "client/" + c}, Client: true, Life: life})
+		wanted = append(wanted, localca.Request{Name: "client-" + c, URIs: []string{trustDomain + "client/" + c}, Client: true, RSA: i.rsa, Life: life})
 	}
 	for _, r := range wanted {
 		if err = i.issue(ca, r); err != nil {

@@ -88,6 +88,12 @@ func TestTLSInitKeepsWhatIsThere(t *testing.T) {
 	if err != nil || strings.Count(told, "h1") != 2 || !strings.Contains(told, "cluster/c1") {
 		t.Errorf("renewed certificates lost their names: %v\n%s", err, told)
 	}
+	if _, err = run(t, "tls", "init", "--dir", dir, "--client", "java", "--rsa"); err != nil {
+		t.Fatal(err)
+	}
+	if told, err = run(t, "tls", "check", filepath.Join(dir, "client-java-key.pem")); err != nil || !strings.Contains(told, "RSA 2048") {
+		t.Errorf("--rsa: %v\n%s", err, told)
+	}
 	if err := os.Remove(filepath.Join(dir, "ca-key.pem")); err != nil {
 		t.Fatal(err)
 	}

@@ -5,6 +5,7 @@ import (
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
+	"crypto/rsa"
 	"crypto/tls"
 	"crypto/x509"
 	"crypto/x509/pkix"
@@ -75,6 +76,7 @@ type Request struct {
 	URIs   []string // e.g. spiffe://polestar/client/web
 	Server bool     // it may answer
 	Client bool     // it may call
+	RSA    bool     // a key for programs that know no other; else ECDSA P-256
 	From   time.Time
 	Life   time.Duration // from then on; it ends with the authority at the latest
 }
@@ -112,7 +114,7 @@ func (a *Authority) Issue(r Request) (certPEM, keyPEM []byte, err error) {
 		}
 		template.URIs = append(template.URIs, u)
 	}
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	key, err := newKey(r.RSA)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -121,6 +123,13 @@ func (a *Authority) Issue(r Request) (certPEM, keyPEM []byte, err error) {
 		return nil, nil, err
 	}
 	return encode(cert, key)
+}
+
+func newKey(old bool) (crypto.Signer, error) {
+	if old {
+		return rsa.GenerateKey(rand.Reader, 2048)
+	}
+	return ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 }
 
 func sign(template, parent *x509.Certificate, public crypto.PublicKey, with crypto.Signer) (*x509.Certificate, error) {

@@ -33,7 +33,7 @@ import java.util.concurrent.TimeUnit;
 
 /**
  * Drives polaris-java by lines on standard input; answers one JSON line each on
- * standard output. Usage: Driver host:port
+ * standard output. Usage: Driver host:port. With POLARIS_CA_FILE, POLARIS_CERT_FILE and POLARIS_KEY_FILE it speaks TLS.
  */
 public final class Driver {
   private static final String NS = "default";
@@ -42,6 +42,11 @@ public final class Driver {
     ConfigurationImpl config = (ConfigurationImpl) ConfigAPIFactory.defaultConfig();
     config.setDefault();
     config.getGlobal().getServerConnector().setAddresses(List.of(args[0]));
+    if (System.getenv("POLARIS_CA_FILE") != null) {
+      config.getGlobal().getServerConnector().setTrustedCAFile(System.getenv("POLARIS_CA_FILE"));
+      config.getGlobal().getServerConnector().setCertFile(System.getenv("POLARIS_CERT_FILE"));
+      config.getGlobal().getServerConnector().setKeyFile(System.getenv("POLARIS_KEY_FILE"));
+    }
     // The defaults are a second or less; the first call of a cold JVM on a busy machine takes longer.
     config.getGlobal().getAPI().setTimeout(15_000);
     config.getGlobal().getServerConnector().setConnectTimeout(5_000L);
