@@ -37,7 +37,7 @@ var may = map[string]string{
 	"xds/resource":        "naming",
 	"xds/node":            "naming xds/resource",
 	"xds/cache":           "naming xds/resource",
-	"xds/access":          "auth naming xds/resource",
+	"xds/access":          "auth internal/grpcserver naming xds/resource",
 	"xds/ads":             "auth naming xds/access xds/cache xds/resource",
 	"xds/csds":            "naming xds/access xds/ads xds/resource",
 	"xds/explain":         "naming naming/health xds/ads xds/resource",

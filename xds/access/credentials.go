@@ -6,12 +6,11 @@ import (
 	"strings"
 
 	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
-	"google.golang.org/grpc/credentials"
 	"google.golang.org/grpc/metadata"
-	"google.golang.org/grpc/peer"
 	"google.golang.org/protobuf/types/known/structpb"
 
 	"polestar/auth"
+	"polestar/internal/grpcserver"
 )
 
 // The names under which a token is shown, in the metadata of a call and of a
@@ -24,7 +23,7 @@ const (
 // CredentialsOf reads what a call shows. token is what its node shows, which
 // counts if the call itself shows none.
 func CredentialsOf(ctx context.Context, token string) auth.Credentials {
-	out := auth.Credentials{Token: token, Identities: identities(ctx)}
+	out := auth.Credentials{Token: token, Identities: grpcserver.Identities(ctx)}
 	for _, key := range []string{KeyToken, KeyAuthorization} {
 		for _, value := range metadata.ValueFromIncomingContext(ctx, key) {
 			if text := tokenIn(key, value); text != "" {
@@ -78,23 +77,4 @@ func TakeToken(n *corev3.Node) (string, error) {
 		return token, nil
 	}
 	return found[KeyAuthorization], nil
-}
-
-// identities are the SANs of the client's certificate, if it was verified: URIs
-// first, then DNS names.
-func identities(ctx context.Context) []string {
-	p, ok := peer.FromContext(ctx)
-	if !ok {
-		return nil
-	}
-	info, ok := p.AuthInfo.(credentials.TLSInfo)
-	if !ok || len(info.State.VerifiedChains) == 0 || len(info.State.VerifiedChains[0]) == 0 {
-		return nil
-	}
-	leaf := info.State.VerifiedChains[0][0]
-	var out []string
-	for _, uri := range leaf.URIs {
-		out = append(out, uri.String())
-	}
-	return append(out, leaf.DNSNames...)
 }
