@@ -108,6 +108,19 @@ func (y *tally) check(t resource.Type) error {
 	return nil
 }
 
+// check holds the names of a stream against its bounds, and those that do not
+// exist against that of all streams.
+func (f *flow) check(y *tally) error {
+	if err := y.check(f.typ); err != nil {
+		return err
+	}
+	if f.src.Excess() {
+		return status.Errorf(codes.ResourceExhausted, "resource_names: this client names more resources of type %s that do not exist than the server "+
+			"can remember beside those of others (xds.max-absent-names)", f.typ.URL())
+	}
+	return nil
+}
+
 // lists reports whether a list names all that is counted and nothing else. With
 // star, the wildcard in it does not count.
 func (y *tally) lists(list []string, star bool) bool {

@@ -6,6 +6,7 @@ import (
 	"sort"
 	"strings"
 
+	"polestar/xds/cache"
 	"polestar/xds/resource"
 )
 
@@ -20,6 +21,7 @@ import (
 type collections struct {
 	flow
 	starred   map[string]*collection // by the name that the client subscribed to
+	peak      int                    // of starred
 	ofService map[string]int         // collections by load assignment; watched once
 	tally     tally
 	due       map[string]reason
@@ -31,6 +33,7 @@ type collections struct {
 type collection struct {
 	assignment string // whose endpoints they are; empty: a name that is never served
 	prefix     string // of the members' names
+	ghost      bool   // it was empty when it was asked for
 
 	sent, acked inventory
 	// strays are members of which the client may have another form than acked
@@ -70,7 +73,7 @@ func (c *collections) request(r Request, first bool) error {
 func (c *collections) subscribe(name string) error {
 	if c.starred[name] == nil {
 		c.tally.add(name)
-		if err := c.tally.check(c.typ); err != nil {
+		if err := c.check(&c.tally); err != nil {
 			return err
 		}
 		s := &collection{}
@@ -80,7 +83,11 @@ func (c *collections) subscribe(name string) error {
 				c.src.Subscribe(c.typ, assignment)
 			}
 		}
+		if s.ghost = len(c.current(s).members) == 0; s.ghost {
+			c.src.Ghosts(1)
+		}
 		c.starred[name] = s
+		c.peak = max(c.peak, len(c.starred))
 		if c.flight != nil { // given up and asked for again: what is on its way is taken
 			for _, f := range c.flight.forms {
 				if starOf(f.name) == name {
@@ -99,7 +106,11 @@ func (c *collections) unsubscribe(name string) {
 		return
 	}
 	c.tally.drop(name)
+	if s.ghost {
+		c.src.Ghosts(-1)
+	}
 	delete(c.starred, name)
+	c.starred = cache.Shrunk(c.starred, &c.peak)
 	delete(c.due, name)
 	if s.assignment == "" {
 		return

@@ -86,6 +86,10 @@ func (p *partial) size(r *resource.Resource) int {
 func (p *partial) include(d *draft, r *resource.Resource) {
 	s := p.names[r.Name]
 	s.sent, s.told, s.live = shipmentOf(r).delivered(d.flight.at), false, true
+	if s.ghost {
+		s.ghost = false
+		p.src.Ghosts(-1)
+	}
 	p.names[r.Name] = s
 	delete(p.due, r.Name)
 	d.resources = append(d.resources, r)
@@ -136,7 +140,7 @@ func (p *partial) report(d *draft, name string) {
 // and that is gone, nothing is once the client has said so.
 func (p *partial) keep(name string, s sub) {
 	if !s.named && s.sent.version == "" && s.acked.version == "" {
-		delete(p.names, name)
+		p.lose(name, s)
 		return
 	}
 	p.names[name] = s

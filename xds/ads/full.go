@@ -5,6 +5,7 @@ import (
 	"strings"
 	"time"
 
+	"polestar/xds/cache"
 	"polestar/xds/resource"
 )
 
@@ -21,6 +22,7 @@ type full struct {
 	legacy   bool // no names in the first request mean all, until names come
 	wildcard bool
 	names    map[string]bool // subscribed by name; true: answered before
+	peak     int             // of names
 	tally    tally           // of names
 
 	due    map[string]struct{} // may have changed
@@ -71,6 +73,7 @@ func (f *full) request(r Request, first bool) error {
 			shrunk = true
 		}
 	}
+	f.names = cache.Shrunk(f.names, &f.peak)
 	if shrunk {
 		f.forget()
 	}
@@ -78,7 +81,7 @@ func (f *full) request(r Request, first bool) error {
 		if _, ok := f.names[name]; !ok {
 			f.names[name] = false
 			f.tally.add(name)
-			if err := f.tally.check(f.typ); err != nil {
+			if err := f.check(&f.tally); err != nil {
 				return err
 			}
 			f.src.Subscribe(f.typ, name)

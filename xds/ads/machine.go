@@ -26,6 +26,12 @@ type Source interface {
 	All(t resource.Type) []*resource.Resource
 	// Revision is the newest published revision.
 	Revision() uint64
+	// Ghosts notes that the stream remembers n more names, or fewer, that do not
+	// exist and that it does not watch.
+	Ghosts(n int)
+	// Excess reports whether this stream has too many of the names that do not
+	// exist; see [cache.Watcher.Excess].
+	Excess() bool
 }
 
 // Request is a DiscoveryRequest or a DeltaDiscoveryRequest.

@@ -5,6 +5,7 @@ import (
 	"slices"
 	"time"
 
+	"polestar/xds/cache"
 	"polestar/xds/resource"
 )
 
@@ -17,6 +18,7 @@ type partial struct {
 	wildcard bool // delta
 
 	names  map[string]sub      // subscribed, or sent through the wildcard
+	peak   int                 // of names
 	tally  tally               // of those subscribed by name
 	due    map[string]reason   // to look at for the next response
 	gone   map[string]struct{} // delta: to be reported as removed
@@ -31,6 +33,7 @@ type sub struct {
 	named bool     // subscribed by name
 	told  bool     // that it does not exist
 	live  bool     // sent on this stream, not only on an earlier one
+	ghost bool     // the client has it of an earlier stream, and it does not exist
 }
 
 // reason says why a name is due; several can apply.
@@ -70,6 +73,7 @@ func (p *partial) request(r Request, first bool) error {
 	}
 	if first {
 		p.resume(r.Initial)
+		return p.check(&p.tally)
 	}
 	return nil
 }
@@ -104,7 +108,7 @@ func (p *partial) subscribe(name string) error {
 	s := p.names[name]
 	if !s.named {
 		p.tally.add(name)
-		if err := p.tally.check(p.typ); err != nil {
+		if err := p.check(&p.tally); err != nil {
 			return err
 		}
 		p.src.Subscribe(p.typ, name)
@@ -133,9 +137,19 @@ func (p *partial) unsubscribe(name string) {
 		p.look(name, asked)
 		return
 	}
-	delete(p.names, name)
+	p.lose(name, s)
 	delete(p.due, name)
 	delete(p.gone, name)
+}
+
+// lose forgets a name.
+func (p *partial) lose(name string, s sub) {
+	if s.ghost {
+		p.src.Ghosts(-1)
+	}
+	p.peak = max(p.peak, len(p.names))
+	delete(p.names, name)
+	p.names = cache.Shrunk(p.names, &p.peak)
 }
 
 func (p *partial) subscribeAll() {
@@ -155,7 +169,11 @@ func (p *partial) unsubscribeAll() {
 	}
 	p.wildcard, p.answer = false, false
 	p.src.UnsubscribeAll(p.typ)
-	maps.DeleteFunc(p.names, func(_ string, s sub) bool { return !s.named })
+	for name, s := range maps.Clone(p.names) {
+		if !s.named {
+			p.lose(name, s)
+		}
+	}
 	maps.DeleteFunc(p.due, func(name string, _ reason) bool { return !p.names[name].named })
 	maps.DeleteFunc(p.gone, func(name string, _ struct{}) bool { return !p.names[name].named })
 }
@@ -169,7 +187,11 @@ func (p *partial) resume(initial map[string]string) {
 			continue // not subscribed: not our business
 		}
 		s.sent = delivery{version: version}
-		if r := p.src.Get(p.typ, name); r != nil && r.Version == version {
+		switch r := p.src.Get(p.typ, name); {
+		case r == nil && !s.named && !s.ghost:
+			s.ghost = true
+			p.src.Ghosts(1)
+		case r != nil && r.Version == version:
 			s.sent.version, s.sent.revision = r.Version, uint64(r.Revision)
 		}
 		s.acked = s.sent

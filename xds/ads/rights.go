@@ -2,8 +2,10 @@ package ads
 
 import (
 	"context"
+	"net"
 	"time"
 
+	"polestar/auth"
 	"polestar/naming"
 	"polestar/xds/resource"
 )
@@ -25,6 +27,18 @@ func (v restricted) Scope() resource.Scope {
 func selfOf(v View) naming.ServiceKey {
 	s := v.Scope()
 	return naming.ServiceKey{Namespace: s.Namespace, Name: s.Service}
+}
+
+// holderOf is whose a stream is, where many count together: its principal's, or
+// that of its address.
+func holderOf(p auth.Principal, peer string) string {
+	if !p.Anonymous() {
+		return "principal " + p.ID
+	}
+	if host, _, err := net.SplitHostPort(peer); err == nil {
+		return host
+	}
+	return peer
 }
 
 // A review looks at every stream within reviewTime: streams that end come back,

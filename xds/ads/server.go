@@ -57,8 +57,12 @@ type Deps struct {
 	// SendTimeout is how long sending one message may block before the stream
 	// is ended; 0 means DefaultSendTimeout.
 	SendTimeout time.Duration
-	Metrics     prometheus.Registerer
-	Log         *zap.Logger
+	// MaxAbsentNames is how many names that do not exist all streams together may
+	// subscribe to; 0 means cache.DefaultMaxAbsent. Above it, streams that have
+	// more than their share of them get no more.
+	MaxAbsentNames int
+	Metrics        prometheus.Registerer
+	Log            *zap.Logger
 }
 
 // Server serves the xDS streams. It must run on a gRPC server with the codec
@@ -81,6 +85,9 @@ type Server struct {
 func New(d Deps) (*Server, error) {
 	if d.SendTimeout == 0 {
 		d.SendTimeout = DefaultSendTimeout
+	}
+	if d.MaxAbsentNames != 0 {
+		d.Cache.BoundAbsent(d.MaxAbsentNames)
 	}
 	if d.Access == nil {
 		d.Access = access.Open()

@@ -101,3 +101,7 @@ func (s *source) All(t resource.Type) []*resource.Resource {
 }
 
 func (s *source) Revision() uint64 { return s.revision() }
+
+func (s *source) Ghosts(n int) { s.watcher.Ghosts(n) }
+
+func (s *source) Excess() bool { return s.watcher.Excess() }

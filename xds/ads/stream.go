@@ -188,6 +188,7 @@ func (st *stream) identify(ctx context.Context, n *corev3.Node) error {
 		return err
 	}
 	st.rights, st.shown = rights, shown
+	st.watcher.HeldBy(holderOf(rights.Principal, st.peer))
 	view = restricted{view, rights.Reader}
 	st.view, st.node, st.agent, st.self = view, truncate(n.GetId()), userAgent(n), self(n)
 	scope := view.Scope()

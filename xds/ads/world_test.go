@@ -17,6 +17,8 @@ type world struct {
 	watched   map[resource.Ref]bool
 	all       [types]bool
 	dirty     cache.Dirty
+	ghosts    int
+	excess    bool
 }
 
 func newWorld() *world {
@@ -47,7 +49,7 @@ func (w *world) take() cache.Dirty {
 
 // attach forgets the subscriptions of an earlier machine.
 func (w *world) attach() {
-	w.watched, w.all, w.dirty = map[resource.Ref]bool{}, [types]bool{}, cache.Dirty{}
+	w.watched, w.all, w.dirty, w.ghosts = map[resource.Ref]bool{}, [types]bool{}, cache.Dirty{}, 0
 }
 
 func (w *world) Subscribe(t resource.Type, name string) {
@@ -92,6 +94,14 @@ func (w *world) All(t resource.Type) []*resource.Resource {
 }
 
 func (w *world) Revision() uint64 { return w.revision }
+
+func (w *world) Ghosts(n int) {
+	if w.ghosts += n; w.ghosts < 0 {
+		panic("fewer than no ghosts")
+	}
+}
+
+func (w *world) Excess() bool { return w.excess }
 
 // forms writes resources as name=version.
 func forms(list []*resource.Resource) []string {

@@ -35,12 +35,18 @@ type Cache struct {
 	mu    sync.Mutex // short: guards everything below and all fields marked (mu)
 	index [types]map[string]*record
 	sets  [types]map[resource.Scope]*set
-	round uint64 // number of the newest Refresh
+	round uint64     // number of the newest Refresh
+	peaks [types]int // of the index: see [Shrunk]
+
+	watchers  int // not closed
+	absent    int // names of all of them that do not exist
+	maxAbsent int
+	holders   map[string]*holder
 }
 
 // New makes an empty cache.
 func New(b Builder) *Cache {
-	c := &Cache{builder: b}
+	c := &Cache{builder: b, maxAbsent: DefaultMaxAbsent, holders: map[string]*holder{}}
 	for t := range types {
 		c.index[t] = map[string]*record{}
 		c.sets[t] = map[resource.Scope]*set{}
@@ -150,6 +156,7 @@ func (c *Cache) newRecord(t resource.Type, name string, s resource.Sharing) *rec
 	// The name may be a piece of a much longer message; the cache outlives it.
 	r := &record{typ: t, name: strings.Clone(name), sharing: s}
 	c.index[t][r.name] = r
+	c.peaks[t] = max(c.peaks[t], len(c.index[t]))
 	return r
 }
 
@@ -195,12 +202,20 @@ func (e *entry) add(w *Watcher, scope *resource.Scope) {
 	}
 	e.watchers[w] = scope
 	w.named[e] = struct{}{}
+	w.peak = max(w.peak, len(w.named))
+	if e.resource == nil {
+		w.cache.count(w, 1)
+	}
 }
 
 // remove ends a subscription. c.mu is held.
 func (e *entry) remove(w *Watcher) {
 	delete(e.watchers, w)
 	delete(w.named, e)
+	w.named = Shrunk(w.named, &w.peak)
+	if e.resource == nil {
+		w.cache.count(w, -1)
+	}
 }
 
 // release drops an entry, and its record, when nobody needs it any more. c.mu
@@ -225,6 +240,7 @@ func (c *Cache) release(e *entry) {
 func (c *Cache) releaseRecord(r *record) {
 	if r.held == 0 && len(r.entries) == 0 && c.index[r.typ][r.name] == r {
 		delete(c.index[r.typ], r.name)
+		c.index[r.typ] = Shrunk(c.index[r.typ], &c.peaks[r.typ])
 	}
 }
 
@@ -257,6 +273,15 @@ func (c *Cache) publish(e *entry, r *resource.Resource, b *bell) {
 		return // streams compare pointers: keep the known one
 	}
 	e.resource = r
+	if (before == nil) != (r == nil) {
+		n := -1
+		if r == nil {
+			n = 1
+		}
+		for w := range e.watchers {
+			c.count(w, n)
+		}
+	}
 	for part, s := range c.sets[e.typ] {
 		switch v, member := e.sharing.Member(part); {
 		case s.members[e.name] == e:

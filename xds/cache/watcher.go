@@ -18,6 +18,10 @@ type Watcher struct {
 	scopes []*resource.Scope // who it asks as: a few at most
 	sets   map[*set]struct{}
 	round  uint64 // newest Refresh that marked something here
+	peak   int    // of named
+	absent int    // names that do not exist
+	holder *holder
+	who    string
 }
 
 // Dirty holds, by type, the names that changed, in no order; a name can be in
@@ -36,6 +40,9 @@ func (d *Dirty) Empty() bool {
 
 // NewWatcher makes a watcher without subscriptions. The caller closes it.
 func (c *Cache) NewWatcher() *Watcher {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.watchers++
 	return &Watcher{cache: c, wake: make(chan struct{}, 1), named: map[*entry]struct{}{}}
 }
 
@@ -53,14 +60,18 @@ func (w *Watcher) Take() Dirty {
 
 // Close ends all subscriptions. The watcher must not be used afterwards.
 func (w *Watcher) Close() {
-	w.cache.mu.Lock()
-	defer w.cache.mu.Unlock()
+	c := w.cache
+	c.mu.Lock()
+	defer c.mu.Unlock()
 	for e := range w.named {
 		delete(e.watchers, w)
-		w.cache.release(e)
+		c.release(e)
 	}
 	for s := range w.sets {
 		w.leave(s)
+	}
+	if w.named != nil {
+		c.leaveHolder(w)
 	}
 	w.named, w.sets, w.dirty = nil, nil, Dirty{}
 }
