@@ -146,7 +146,7 @@ func (a *app) buildDoors() (err error) {
 
 	a.access = access.New(access.Deps{Gate: auth.Open{}, World: a.registry.World})
 	a.ads, err = ads.New(ads.Deps{
-		Cache: a.pipeline.Cache(), Access: a.access,
+		Cache: a.pipeline.Cache(), Access: a.access, MaxAbsentNames: a.cfg.MaxAbsentNames,
 		Node:  func(n *corev3.Node) (ads.View, error) { return node.Parse(n) },
 		Ready: a.loaded.Load, Revision: a.pipeline.Revision, Identifier: a.cfg.ServerID,
 		Metrics: a.metrics, Log: a.log.Named("ads"),

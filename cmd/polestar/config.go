@@ -24,6 +24,7 @@ import (
 	"polestar/naming/health"
 	"polestar/store"
 	"polestar/store/mysql"
+	"polestar/xds/cache"
 )
 
 // envPrefix begins every environment variable of ours: POLESTAR_XDS_ADDR is
@@ -32,20 +33,21 @@ const envPrefix = "POLESTAR_"
 
 // Config of `polestar server`. Each room brings its own part and defaults.
 type Config struct {
-	DataDir      string
-	HTTPAddr     string
-	LogLevel     zapcore.Level
-	LogFormat    string
-	ServerID     string
-	DrainTimeout time.Duration
-	AutoCreate   bool
-	ClientTTL    time.Duration // between two reports of a client
-	CmdbFile     string        // empty: where an address is is not known
-	Polaris, XDS grpcserver.Config
-	Batch        batch.Config
-	Lease        health.Config
-	Log          store.LogBounds
-	Cleanup      cleanup.Config
+	DataDir        string
+	HTTPAddr       string
+	LogLevel       zapcore.Level
+	LogFormat      string
+	ServerID       string
+	DrainTimeout   time.Duration
+	AutoCreate     bool
+	ClientTTL      time.Duration // between two reports of a client
+	CmdbFile       string        // empty: where an address is is not known
+	Polaris, XDS   grpcserver.Config
+	MaxAbsentNames int // that xDS streams ask for
+	Batch          batch.Config
+	Lease          health.Config
+	Log            store.LogBounds
+	Cleanup        cleanup.Config
 
 	// What only a store that several servers share needs.
 	Store             string
@@ -73,7 +75,7 @@ func defaultConfig() Config {
 		Store: backendBolt, DataDir: "data", HTTPAddr: "127.0.0.1:8090", LogLevel: zapcore.InfoLevel, LogFormat: "json", ServerID: host,
 		DrainTimeout: 5 * time.Second, AutoCreate: true, ClientTTL: 2 * time.Minute,
 		Polaris: grpcserver.Default("polaris", "127.0.0.1:8091"),
-		XDS:     xdsDoor(), Heartbeat: grpcserver.Default("heartbeat", ""),
+		XDS:     xdsDoor(), MaxAbsentNames: cache.DefaultMaxAbsent, Heartbeat: grpcserver.Default("heartbeat", ""),
 		Batch: defaultBatch(), Lease: health.Default(), Log: store.DefaultLogBounds(), Cleanup: cleanup.Default(), TLS: defaultTLS(),
 	}
 	c.MySQL, c.Cluster, c.Follow, c.Peer = defaultCluster()
@@ -120,7 +122,7 @@ func settings() []setting {
 		span("store.log-max-age", "age of what the change log keeps; 0: any", func(c *Config) *time.Duration { return &c.Log.MaxAge }),
 		number("store.log-max-bytes", "bytes that the change log keeps", func(c *Config) *uint64 { return &c.Log.MaxBytes }),
 	}, cleanupSettings(), clusterSettings(), batchSettings(), heartbeatSettings(), tlsSettings(), doorSettings("polaris", func(c *Config) *grpcserver.Config { return &c.Polaris }),
-		doorSettings("xds", func(c *Config) *grpcserver.Config { return &c.XDS }))
+		doorSettings("xds", func(c *Config) *grpcserver.Config { return &c.XDS }), xdsSettings())
 }
 
 func doorSettings(door string, of func(*Config) *grpcserver.Config) []setting {
@@ -253,7 +255,7 @@ func (c *Config) Validate() error {
 	if c.DrainTimeout <= 0 || c.DrainTimeout > 10*time.Minute {
 		errs = append(errs, fmt.Errorf("drain-timeout: %s is not between 1ns and 10m", c.DrainTimeout))
 	}
-	return errors.Join(append(errs, c.validateCluster(), c.validateHeartbeat(), c.validateClients(), c.validateTLS(), c.validateExposure(), c.Polaris.Validate(), c.XDS.Validate(), c.Batch.Validate(), c.Lease.Validate(), c.Log.Validate(), c.Cleanup.Validate())...)
+	return errors.Join(append(errs, c.validateCluster(), c.validateHeartbeat(), c.validateClients(), c.validateTLS(), c.validateXDS(), c.validateExposure(), c.Polaris.Validate(), c.XDS.Validate(), c.Batch.Validate(), c.Lease.Validate(), c.Log.Validate(), c.Cleanup.Validate())...)
 }
 
 func isPort(s string) bool {

@@ -5,7 +5,7 @@ import "maps"
 // DefaultMaxAbsent is how many names that do not exist all watchers together
 // may subscribe to before those who have many are in excess. One takes about a
 // kilobyte.
-const DefaultMaxAbsent = 100_000
+const DefaultMaxAbsent = 50_000
 
 // fewAbsent is a number of absent names with which no watcher is in excess.
 const fewAbsent = 16
@@ -63,14 +63,14 @@ func (w *Watcher) Ghosts(n int) {
 }
 
 // Excess reports whether all watchers together have too many names that do not
-// exist and this one has its part in that: it has more than its share, and so
-// has whoever holds it. Otherwise who asks for a few is never hindered by who
-// asks for many.
+// exist and this one has its part in that: it has more than its share of as many
+// again, and whoever holds it has more than its share of all. Otherwise who asks
+// for a few is never hindered by who asks for many.
 func (w *Watcher) Excess() bool {
 	c := w.cache
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.absent <= c.maxAbsent || w.absent <= max(fewAbsent, c.maxAbsent/max(1, c.watchers)) {
+	if c.absent <= c.maxAbsent || w.absent <= max(fewAbsent, (2*c.maxAbsent-c.absent)/max(1, c.watchers)) {
 		return false
 	}
 	return w.holder == nil || w.holder.absent > c.maxAbsent/len(c.holders)

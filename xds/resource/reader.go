@@ -83,8 +83,8 @@ func identityOf(w naming.World, s *naming.Service) identity {
 	return out
 }
 
-// visibility is who may see a service. An alias must not show what the service
-// that it stands for hides.
+// visibility is who may see a service; nil is that of what is of no service. An
+// alias must not show what the service that it stands for hides.
 type visibility struct {
 	audience audience
 	service  identity
@@ -102,16 +102,31 @@ func visibilityOf(w naming.World, s *naming.Service) visibility {
 }
 
 func (v *visibility) sees(r *Reader) bool {
-	return r == nil || r.sees(&v.service) && (v.behind == identity{} || r.sees(&v.behind))
+	return v == nil || r == nil || r.sees(&v.service) && (v.behind == identity{} || r.sees(&v.behind))
 }
 
 // shows reports whether clients of a namespace with the rights of r see it.
 func (v *visibility) shows(namespace string, r *Reader) bool {
-	return v.audience.sees(namespace) && v.sees(r)
+	return v.whom().sees(namespace) && v.sees(r)
+}
+
+// whom is the audience.
+func (v *visibility) whom() audience {
+	if v == nil {
+		return everybody
+	}
+	return v.audience
+}
+
+func (v *visibility) equal(o *visibility) bool {
+	return v == o || v != nil && o != nil && *v == *o
 }
 
 // makers is what a [Reader] judges by besides the name of the service, as text.
 func (v *visibility) makers() string {
+	if v == nil {
+		return ""
+	}
 	s, b := &v.service, &v.behind
 	if *b == (identity{}) {
 		if s.namespaceBy == "" && s.serviceBy == "" {

@@ -15,7 +15,7 @@ type Sharing struct {
 	by    sharedBy
 	alone bool // no wildcard holds it
 
-	visible visibility      // byService
+	visible *visibility     // byService; nil: of no service
 	absent  bool            // byService: there is no such service
 	near    naming.Nearness // how much of a client's location counts
 	drains  bool            // whether it counts that a client wants isolated instances
@@ -46,7 +46,7 @@ func SharingOf(w naming.World, t Type, name string) Sharing {
 		}
 		out := Sharing{by: byService, absent: name != passthrough && name != inboundPassthrough}
 		if st := servedService(w, name); st != nil {
-			out.visible, out.absent = visibilityOf(w, st.Service), false
+			out.visible, out.absent = new(visibilityOf(w, st.Service)), false
 			set, _ := naming.StoredSettings(st.Service.Metadata)
 			if t != Cluster {
 				out.near, out.drains = set.Nearby, drains(&set)
@@ -70,12 +70,12 @@ func SharingOf(w naming.World, t Type, name string) Sharing {
 // [Scope.Of] makes it.
 func (s *Sharing) Variant(of Scope) Variant {
 	switch {
-	case s.by == byService && (!s.visible.audience.sees(of.Namespace) || of.Reader != nil && (s.absent || !s.visible.sees(of.Reader))):
+	case s.by == byService && (!s.visible.shows(of.Namespace, of.Reader) || s.absent && of.Reader != nil):
 		return Variant{Scope: Scope{Client: of.Client, Kind: of.Kind}, Hidden: true}
 	case s.by == byService:
 		of.Reader, of.Namespace, of.Location, of.Draining = nil, "", of.Location.Reduce(s.near), of.Draining && s.drains
 		of.Java = of.Java && s.detects
-		return Variant{Scope: of, Audience: string(s.visible.audience), Makers: s.visible.makers()}
+		return Variant{Scope: of, Audience: string(s.visible.whom()), Makers: s.visible.makers()}
 	case s.by == byTarget && of.Client == GRPC:
 		namespace, reader := of.Namespace, of.Reader
 		of.Namespace, of.Reader = "", nil
@@ -93,7 +93,7 @@ func (s *Sharing) Variant(of Scope) Variant {
 // Member returns the variant of the resource that belongs to a part of a
 // wildcard (see [Scope.Parts]), when it exists; false when none can.
 func (s *Sharing) Member(part Scope) (Variant, bool) {
-	if s.alone || s.by == byService && (part.Namespace == "") != (s.visible.audience == everybody) {
+	if s.alone || s.by == byService && (part.Namespace == "") != (s.visible.whom() == everybody) {
 		return Variant{}, false
 	}
 	v := s.Variant(part)
@@ -102,7 +102,7 @@ func (s *Sharing) Member(part Scope) (Variant, bool) {
 
 // Equal reports whether two give every client the same variant.
 func (s *Sharing) Equal(o *Sharing) bool {
-	return s.by == o.by && s.alone == o.alone && s.absent == o.absent && s.visible == o.visible && s.near == o.near && s.drains == o.drains && s.detects == o.detects &&
+	return s.by == o.by && s.alone == o.alone && s.absent == o.absent && s.visible.equal(o.visible) && s.near == o.near && s.drains == o.drains && s.detects == o.detects &&
 		slices.Equal(s.targets, o.targets)
 }
 
