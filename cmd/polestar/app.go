@@ -137,7 +137,8 @@ func (a *app) buildDoors() (err error) {
 		return err
 	}
 	polaris.New(polaris.Deps{
-		Registry: registrar, World: a.registry, Auth: auth.Open{}, Log: a.log.Named("polaris"), Ready: a.loaded.Load,
+		Registry: registrar, World: a.registry, Auth: auth.Open{}, Identities: grpcserver.Identities, Log: a.log.Named("polaris"),
+		Ready: a.loaded.Load,
 	}).Register(a.polaris.GRPC())
 
 	if err = a.buildHeartbeats(registrar); err != nil {

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -8,6 +9,7 @@ import (
 	"os"
 	"strings"
 
+	"polestar/auth"
 	"polestar/internal/grpcserver"
 	"polestar/naming"
 	"polestar/naming/polaris"
@@ -28,8 +30,9 @@ func (c *Config) validateHeartbeat() error {
 	if _, port, err := net.SplitHostPort(c.Heartbeat.Addr); err != nil || !isPort(port) {
 		return fmt.Errorf("heartbeat-addr: %q is not host:port", c.Heartbeat.Addr)
 	}
-	if c.HeartbeatTokenFile == "" {
-		return errors.New("heartbeat-token-file: must not be empty when there is a heartbeat-addr: that door trusts whoever has its secret")
+	if c.HeartbeatTokenFile == "" && !c.TLS.Heartbeat.Or(c.TLS.Shared).Requires() {
+		return errors.New("heartbeat-token-file: must not be empty when there is a heartbeat-addr that requires no client certificates: " +
+			"that door is for those whom it knows")
 	}
 	return c.Heartbeat.Validate()
 }
@@ -39,15 +42,22 @@ func (a *app) buildHeartbeats(r *naming.Registrar) error {
 	if a.cfg.Heartbeat.Addr == "" {
 		return nil
 	}
-	secret, err := readToken("heartbeat-token-file", a.cfg.HeartbeatTokenFile)
+	trusted := func(context.Context) bool { return false }
+	if a.cfg.HeartbeatTokenFile != "" {
+		secret, err := readToken("heartbeat-token-file", a.cfg.HeartbeatTokenFile)
+		if err != nil {
+			return err
+		}
+		trusted = grpcserver.NewSecret(secret).Shown
+	}
+	h, err := polaris.NewHeartbeats(polaris.HeartbeatDeps{
+		Beat: r.Heartbeats, Leases: a.leases, Trusted: trusted,
+		World: a.registry, Auth: auth.Open{}, Identities: grpcserver.Identities, Ready: a.loaded.Load, Metrics: a.metrics,
+	})
 	if err != nil {
 		return err
 	}
-	h, err := polaris.NewHeartbeats(polaris.HeartbeatDeps{Beat: r.Heartbeats, Leases: a.leases, Ready: a.loaded.Load, Metrics: a.metrics})
-	if err != nil {
-		return err
-	}
-	if a.beatDoor, err = grpcserver.New(a.cfg.Heartbeat, a.metrics, a.log, append(grpcserver.Secret(secret), a.creds("heartbeat")...)...); err != nil {
+	if a.beatDoor, err = grpcserver.New(a.cfg.Heartbeat, a.metrics, a.log, a.creds("heartbeat")...); err != nil {
 		return err
 	}
 	h.Register(a.beatDoor.GRPC())

@@ -15,6 +15,19 @@ import (
 // tokenHeader carries the token of those whose message has no field for it.
 const tokenHeader = "x-polaris-token"
 
+// access is what doors ask about those who call.
+type access struct {
+	gate       auth.Gate
+	open       bool                               // nobody is asked who he is
+	identities func(ctx context.Context) []string // nil: certificates are not looked at
+	refused    func(auth.Refusal)                 // nil: nobody is told
+}
+
+func newAccess(gate auth.Gate, identities func(context.Context) []string, refused func(auth.Refusal)) *access {
+	_, open := gate.(auth.Open)
+	return &access{gate: gate, open: open, identities: identities, refused: refused}
+}
+
 // request is what somebody asks for, what he shows for it, and who he is.
 type request struct {
 	method string // of the protocol, without its service
@@ -25,18 +38,22 @@ type request struct {
 
 // request reads what the call itself shows: a token in its header, and the
 // client certificate. A door that lets everybody in does not look.
-func (s *Server) request(ctx context.Context, method string, a auth.Action) *request {
-	q := &request{method: method, action: a}
-	if s.open {
-		return q
-	}
-	if v := metadata.ValueFromIncomingContext(ctx, tokenHeader); len(v) > 0 {
-		q.shown.Token = v[0]
-	}
-	if s.Identities != nil {
-		q.shown.Identities = s.Identities(ctx)
+func (a *access) request(ctx context.Context, method string, action auth.Action) *request {
+	q := &request{method: method, action: action}
+	if !a.open {
+		q.shown = a.shown(ctx)
 	}
 	return q
+}
+
+func (a *access) shown(ctx context.Context) (c auth.Credentials) {
+	if v := metadata.ValueFromIncomingContext(ctx, tokenHeader); len(v) > 0 {
+		c.Token = v[0]
+	}
+	if a.identities != nil {
+		c.Identities = a.identities(ctx)
+	}
+	return c
 }
 
 // with is the request with the token of a message, which wins over that of the
@@ -50,48 +67,50 @@ func (q *request) with(token string) *request {
 	return &own
 }
 
-// identify is what every message asks first. A node that is not ready knows
-// neither what is registered nor who may what: it must not say 400202 or
-// 401001, on which SDKs register again or drop what they have.
-func (s *Server) identify(ctx context.Context, q *request) error {
-	if err := s.ready(); err != nil || s.open {
-		return err
+// authenticate finds out who sent a message.
+func (a *access) authenticate(ctx context.Context, q *request) error {
+	q.by = auth.Principal{} // not by whom the message before it was
+	if a.open {
+		return nil
 	}
-	q.by = auth.Principal{} // a message is not by whom the one before it was
-	p, err := s.Auth.Authenticate(ctx, auth.ClientAPI, q.shown)
+	p, err := a.gate.Authenticate(ctx, auth.ClientAPI, q.shown)
 	if err != nil {
-		return s.refuse(ctx, q, auth.Resource{}, err)
+		return a.refuse(ctx, q, auth.Resource{}, err)
 	}
 	q.by = p
 	return nil
 }
 
 // allow asks whether somebody may do that to a service of a world.
-func (s *Server) allow(ctx context.Context, q *request, w naming.World, key naming.ServiceKey) error {
-	if s.open {
+func (a *access) allow(ctx context.Context, q *request, w naming.World, key naming.ServiceKey) error {
+	if a.open {
 		return nil
 	}
 	r := resourceOf(w, key)
-	if err := s.Auth.Allow(ctx, auth.ClientAPI, q.by, q.action, r); err != nil {
-		return s.refuse(ctx, q, r, err)
+	if err := a.gate.Allow(ctx, auth.ClientAPI, q.by, q.action, r); err != nil {
+		return a.refuse(ctx, q, r, err)
 	}
 	return nil
 }
 
-// may is both.
-func (s *Server) may(ctx context.Context, q *request, key naming.ServiceKey) error {
-	if err := s.identify(ctx, q); err != nil {
-		return err
-	}
-	return s.allow(ctx, q, s.World.World(), key)
-}
-
 // scope is what somebody may read of answers that span several services.
-func (s *Server) scope(q *request) auth.Scope {
-	if s.open {
+func (a *access) scope(q *request) auth.Scope {
+	if a.open {
 		return auth.Scope{}
 	}
-	return s.Auth.Scope(auth.ClientAPI, q.by)
+	return a.gate.Scope(auth.ClientAPI, q.by)
+}
+
+// stored binds a reference to the service that is to be allowed: that of the
+// stored instance, for the names beside an id prove nothing. A place may be
+// named by an alias: the instance is the source's.
+func stored(w naming.World, ref naming.Ref) naming.Ref {
+	if ref.ID == nil {
+		ref.Service = source(w, ref.Service)
+	} else if i := w.Instance(*ref.ID); i != nil {
+		ref.Service = i.Service
+	}
+	return ref
 }
 
 // resourceOf is a service as it is stored, with who created it and its
@@ -129,13 +148,13 @@ var denials = map[auth.Reason]string{
 
 // refuse tells of a refusal and turns it into an error of naming. Any other
 // error lets nobody in either, but it is ours.
-func (s *Server) refuse(ctx context.Context, q *request, r auth.Resource, err error) error {
+func (a *access) refuse(ctx context.Context, q *request, r auth.Resource, err error) error {
 	e, ok := errors.AsType[*auth.Error](err)
 	if !ok {
 		return err
 	}
-	if s.Refused != nil {
-		s.Refused(auth.Refusal{
+	if a.refused != nil {
+		a.refused(auth.Refusal{
 			Principal: q.by, Address: addressOf(ctx), Method: q.method, Action: q.action, Resource: r, Reason: e.Reason,
 		})
 	}

@@ -125,6 +125,15 @@ func open(t testing.TB, options ...option) *door {
 		Registry: reg, World: d.backend, Auth: d.guard, Refused: d.guard.note, Identities: s.identities, Log: zaptest.NewLogger(t),
 		Ready: func() bool { return !d.loading.Load() },
 	}).Register(srv)
+	conn := dial(t, srv, s)
+	d.PolarisGRPCClient, d.PolarisServiceContractGRPCClient = service_manage.NewPolarisGRPCClient(conn), service_manage.NewPolarisServiceContractGRPCClient(conn)
+	d.conn, d.server = conn, srv
+	return d
+}
+
+// dial serves until the test ends, and returns a connection.
+func dial(t testing.TB, srv *grpc.Server, s setup) *grpc.ClientConn {
+	t.Helper()
 	lis := bufconn.Listen(1 << 20)
 	served := make(chan error, 1)
 	go func() { served <- srv.Serve(listener{lis, s.peer}) }()
@@ -136,8 +145,6 @@ func open(t testing.TB, options ...option) *door {
 	if err != nil {
 		t.Fatal(err)
 	}
-	d.PolarisGRPCClient, d.PolarisServiceContractGRPCClient = service_manage.NewPolarisGRPCClient(conn), service_manage.NewPolarisServiceContractGRPCClient(conn)
-	d.conn, d.server = conn, srv
 	t.Cleanup(func() {
 		if err := conn.Close(); err != nil && status.Code(err) != codes.Canceled {
 			t.Error(err)
@@ -147,7 +154,7 @@ func open(t testing.TB, options ...option) *door {
 			t.Error(err)
 		}
 	})
-	return d
+	return conn
 }
 
 // listener gives its connections another peer address.

@@ -15,6 +15,7 @@ import (
 	"google.golang.org/protobuf/protoadapt"
 	"google.golang.org/protobuf/types/known/wrapperspb"
 
+	"polestar/auth"
 	"polestar/naming"
 )
 
@@ -38,16 +39,24 @@ type HeartbeatDeps struct {
 	// Beat renews leases, one error for each; Registrar.Heartbeats fits.
 	Beat   func(ctx context.Context, refs []naming.Ref) []error
 	Leases Leases
+	// Trusted reports whether a call may beat for everybody. Who is not trusted
+	// must be somebody whom the gate knows, and may beat for what he has the
+	// right to.
+	Trusted    func(ctx context.Context) bool
+	World      naming.Snapshots
+	Auth       auth.Gate
+	Identities func(ctx context.Context) []string // as in [Deps]
+	Refused    func(auth.Refusal)
 	// Ready is false while this node does not know what is registered.
 	Ready   func() bool
 	Metrics prometheus.Registerer
 }
 
 // Heartbeats implements v1.PolarisHeartbeatGRPC: beats in groups, from servers
-// and gateways that are trusted with everybody's. It authorises nothing itself;
-// it must only be registered on a door that does.
+// and gateways that are trusted with everybody's, or have rights of their own.
 type Heartbeats struct {
 	HeartbeatDeps
+	*access
 	beats *prometheus.CounterVec
 }
 
@@ -55,7 +64,7 @@ var _ service_manage.PolarisHeartbeatGRPCServer = (*Heartbeats)(nil)
 
 // NewHeartbeats makes the service.
 func NewHeartbeats(d HeartbeatDeps) (*Heartbeats, error) {
-	h := &Heartbeats{HeartbeatDeps: d, beats: prometheus.NewCounterVec(prometheus.CounterOpts{
+	h := &Heartbeats{HeartbeatDeps: d, access: newAccess(d.Auth, d.Identities, d.Refused), beats: prometheus.NewCounterVec(prometheus.CounterOpts{
 		Name: "polestar_batch_heartbeats_total", Help: "Beats that came in groups, by the code that each alone would have got.",
 	}, []string{"code"})}
 	return h, d.Metrics.Register(h.beats)
@@ -72,6 +81,11 @@ func (h *Heartbeats) Register(on *grpc.Server) {
 // on, as in Heartbeat) are counted, and named when the client closes the stream,
 // which then ends with FailedPrecondition and a v1.Response for each.
 func (h *Heartbeats) BatchHeartbeat(stream service_manage.PolarisHeartbeatGRPC_BatchHeartbeatServer) error {
+	ctx := stream.Context()
+	q := h.caller(ctx, "BatchHeartbeat")
+	if err := h.admit(ctx, q, 0, "heartbeats"); err != nil {
+		return err // at once: strangers hold no streams
+	}
 	var r refusals
 	ok := h.beats.WithLabelValues("200000")
 	for {
@@ -82,15 +96,11 @@ func (h *Heartbeats) BatchHeartbeat(stream service_manage.PolarisHeartbeatGRPC_B
 		if err != nil {
 			return err
 		}
-		if err := h.admit(len(in.GetHeartbeats()), "heartbeats"); err != nil {
+		if err := h.admit(ctx, q, len(in.GetHeartbeats()), "heartbeats"); err != nil {
 			return err
 		}
-		refs := make([]naming.Ref, len(in.GetHeartbeats()))
-		for n, b := range in.GetHeartbeats() {
-			refs[n] = beatRef(b)
-		}
-		done := len(refs)
-		for n, err := range h.Beat(stream.Context(), refs) {
+		done := len(in.GetHeartbeats())
+		for n, err := range h.beat(ctx, q, in.GetHeartbeats()) {
 			if err != nil {
 				h.beats.WithLabelValues(fmt.Sprint(r.add(in.GetHeartbeats()[n], err))).Inc()
 				done--
@@ -104,17 +114,20 @@ func (h *Heartbeats) BatchHeartbeat(stream service_manage.PolarisHeartbeatGRPC_B
 }
 
 // BatchGetHeartbeat tells when instances last gave a sign of life; exist is
-// false for one that has no lease on this server, or whose beats were forgotten.
+// false for one that has no lease on this server, whose beats were forgotten, or
+// for which the caller may not beat.
 // Beats are not counted per instance.
-func (h *Heartbeats) BatchGetHeartbeat(_ context.Context, in *service_manage.GetHeartbeatsRequest) (*service_manage.GetHeartbeatsResponse, error) {
-	if err := h.admit(len(in.GetInstanceIds()), "instanceIds"); err != nil {
+func (h *Heartbeats) BatchGetHeartbeat(ctx context.Context, in *service_manage.GetHeartbeatsRequest) (*service_manage.GetHeartbeatsResponse, error) {
+	q := h.caller(ctx, "BatchGetHeartbeat")
+	if err := h.admit(ctx, q, len(in.GetInstanceIds()), "instanceIds"); err != nil {
 		return nil, err
 	}
-	now := time.Now()
+	now, w := time.Now(), h.World.World()
 	out := &service_manage.GetHeartbeatsResponse{Records: make([]*service_manage.HeartbeatRecord, len(in.GetInstanceIds()))}
 	for n, id := range in.GetInstanceIds() {
 		r := &service_manage.HeartbeatRecord{InstanceId: id}
-		if ago, heard := h.Leases.LastBeat(id); heard {
+		ago, heard := h.Leases.LastBeat(id)
+		if _, err := h.mine(ctx, q, w, naming.Ref{ID: &id}); heard && err == nil {
 			r.Exist, r.LastHeartbeatSec = true, now.Add(-ago).Unix()
 		}
 		out.Records[n] = r
@@ -123,10 +136,19 @@ func (h *Heartbeats) BatchGetHeartbeat(_ context.Context, in *service_manage.Get
 }
 
 // BatchDelHeartbeat forgets when instances were last heard, and nothing else:
-// the instances stay, and so do the deadlines of their leases.
-func (h *Heartbeats) BatchDelHeartbeat(_ context.Context, in *service_manage.DelHeartbeatsRequest) (*service_manage.DelHeartbeatsResponse, error) {
-	if err := h.admit(len(in.GetInstanceIds()), "instanceIds"); err != nil {
+// the instances stay, and so do the deadlines of their leases. Unless all of
+// them may be forgotten, none is.
+func (h *Heartbeats) BatchDelHeartbeat(ctx context.Context, in *service_manage.DelHeartbeatsRequest) (*service_manage.DelHeartbeatsResponse, error) {
+	q := h.caller(ctx, "BatchDelHeartbeat")
+	if err := h.admit(ctx, q, len(in.GetInstanceIds()), "instanceIds"); err != nil {
 		return nil, err
+	}
+	w := h.World.World()
+	for _, id := range in.GetInstanceIds() {
+		if _, err := h.mine(ctx, q, w, naming.Ref{ID: &id}); err != nil {
+			code, info := codeOf(err)
+			return &service_manage.DelHeartbeatsResponse{Code: code, Info: info}, nil
+		}
 	}
 	for _, id := range in.GetInstanceIds() {
 		h.Leases.ForgetBeat(id)
@@ -134,16 +156,69 @@ func (h *Heartbeats) BatchDelHeartbeat(_ context.Context, in *service_manage.Del
 	return &service_manage.DelHeartbeatsResponse{Code: codeOK, Info: texts[codeOK]}, nil
 }
 
-// admit refuses what is too much, and everything while this node does not know
-// what is registered: the peer asks again.
-func (h *Heartbeats) admit(n int, field string) error {
-	if !h.Ready() {
-		return status.Error(codes.Unavailable, "this server is still loading; ask again")
+// caller reads what a call shows; nil for one that is trusted.
+func (h *Heartbeats) caller(ctx context.Context, method string) *request {
+	if h.Trusted(ctx) {
+		return nil
 	}
-	if n > maxBeats {
+	return &request{method: method, action: auth.Heartbeat, shown: h.shown(ctx)}
+}
+
+// admit refuses whom nobody knows, what is too much, and everything while this
+// node does not know what is registered: the peer asks again.
+func (h *Heartbeats) admit(ctx context.Context, q *request, n int, field string) error {
+	switch {
+	case !h.Ready():
+		return status.Error(codes.Unavailable, "this server is still loading; ask again")
+	case n > maxBeats:
 		return status.Errorf(codes.InvalidArgument, "%s: %d in one message, at most %d are allowed", field, n, maxBeats)
+	case q == nil:
+		return nil
+	}
+	if err := h.authenticate(ctx, q); err != nil {
+		_, info := codeOf(err)
+		return status.Error(codes.Unauthenticated, info)
+	}
+	// Nobody in particular may not beat here, whatever the switches of the API
+	// say: this port is for those who are known.
+	if q.by.Anonymous() && len(q.shown.Identities) == 0 {
+		return status.Error(codes.Unauthenticated, tokenHeader+": this door needs its secret, the token of a user, or a client certificate")
 	}
 	return nil
+}
+
+// mine binds a reference to the service of the instance, if the sender may beat
+// for it.
+func (h *Heartbeats) mine(ctx context.Context, q *request, w naming.World, ref naming.Ref) (naming.Ref, error) {
+	if q == nil {
+		return ref, nil
+	}
+	ref = stored(w, ref)
+	return ref, h.allow(ctx, q, w, ref.Service)
+}
+
+// beat renews the leases for which the sender may, one error for each.
+func (h *Heartbeats) beat(ctx context.Context, q *request, in []*service_manage.InstanceHeartbeat) []error {
+	refs := make([]naming.Ref, len(in))
+	for n, b := range in {
+		refs[n] = beatRef(b)
+	}
+	if q == nil {
+		return h.Beat(ctx, refs)
+	}
+	w := h.World.World()
+	out := make([]error, len(in))
+	mine := make([]naming.Ref, 0, len(in))
+	at := make([]int, 0, len(in)) // where those of mine are in out
+	for n, ref := range refs {
+		if ref, out[n] = h.mine(ctx, q, w, ref); out[n] == nil {
+			mine, at = append(mine, ref), append(at, n)
+		}
+	}
+	for n, err := range h.Beat(ctx, mine) {
+		out[at[n]] = err
+	}
+	return out
 }
 
 // beatRef reads whom a beat is for: by id when there is one, else by place.

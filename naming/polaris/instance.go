@@ -69,20 +69,14 @@ func (s *Server) Heartbeat(ctx context.Context, in *service_manage.Instance) (*s
 	return out, nil
 }
 
-// allowStored authorises on the instance as it is stored, for the names in a
-// request that also carries an id prove nothing, and returns the reference
-// bound to the service that was allowed. A place may be named by an alias: the
-// instance is the source's.
+// allowStored authorises on the instance as it is stored, and returns the
+// reference bound to the service that was allowed.
 func (s *Server) allowStored(ctx context.Context, q *request, ref naming.Ref) (naming.Ref, error) {
 	if err := s.identify(ctx, q); err != nil {
 		return ref, err
 	}
 	w := s.World.World()
-	if ref.ID == nil {
-		ref.Service = source(w, ref.Service)
-	} else if i := w.Instance(*ref.ID); i != nil {
-		ref.Service = i.Service
-	}
+	ref = stored(w, ref)
 	return ref, s.allow(ctx, q, w, ref.Service)
 }
 

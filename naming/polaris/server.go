@@ -45,7 +45,7 @@ type Deps struct {
 // Server implements v1.PolarisGRPC and v1.PolarisServiceContractGRPC.
 type Server struct {
 	Deps
-	open  bool // nobody is asked who he is
+	*access
 	shelf *shelf
 }
 
@@ -53,8 +53,7 @@ var _ service_manage.PolarisGRPCServer = (*Server)(nil)
 
 // New makes the door.
 func New(d Deps) *Server {
-	_, open := d.Auth.(auth.Open)
-	return &Server{Deps: d, open: open, shelf: newShelf(shelfBytes)}
+	return &Server{Deps: d, access: newAccess(d.Auth, d.Identities, d.Refused), shelf: newShelf(shelfBytes)}
 }
 
 // The windows of flow control towards the server, in bytes: what a client may
@@ -101,6 +100,24 @@ func (s *Server) ready() error {
 		return nil
 	}
 	return naming.Errorf(naming.NotReady, "", "this server is still loading; ask again")
+}
+
+// identify is what every message asks first. A node that is not ready knows
+// neither what is registered nor who may what: it must not say 400202 or
+// 401001, on which SDKs register again or drop what they have.
+func (s *Server) identify(ctx context.Context, q *request) error {
+	if err := s.ready(); err != nil {
+		return err
+	}
+	return s.authenticate(ctx, q)
+}
+
+// may asks besides whether somebody may do that to a service.
+func (s *Server) may(ctx context.Context, q *request, key naming.ServiceKey) error {
+	if err := s.identify(ctx, q); err != nil {
+		return err
+	}
+	return s.allow(ctx, q, s.World.World(), key)
 }
 
 // source is the service that an alias stands for, and any other key itself.
