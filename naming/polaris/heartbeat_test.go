@@ -65,53 +65,56 @@ func TestWhoBeatsForWhom(t *testing.T) {
 		}
 	}
 	var certificate []string
-	h, err := polaris.NewHeartbeats(polaris.HeartbeatDeps{
+	h, wrong := polaris.NewHeartbeats(polaris.HeartbeatDeps{
 		Beat: heard.beat, Leases: heard, World: b, Auth: g, Refused: g.note,
 		Trusted:    func(ctx context.Context) bool { return len(metadata.ValueFromIncomingContext(ctx, "secret")) > 0 },
 		Identities: func(context.Context) []string { return certificate },
 		Ready:      func() bool { return true }, Metrics: prometheus.NewRegistry(),
 	})
-	if err != nil {
-		t.Fatal(err)
+	if wrong != nil {
+		t.Fatal(wrong)
 	}
 	srv := grpc.NewServer()
 	h.Register(srv)
 	client := service_manage.NewPolarisHeartbeatGRPCClient(dial(t, srv, setup{}))
-	secret := metadata.AppendToOutgoingContext(t.Context(), "secret", "yes")
 	people := known(map[string][]string{"ann": {"n"}, "bob": nil})
 	for _, c := range []struct {
 		name        string
-		ctx         context.Context
+		shows       string // "the secret", a token or nothing
 		certificate []string
 		people      []person // nil: the API is not checked
 		hears       string   // of the beats for n and m; "no": refused altogether
 		forgets     uint32
 	}{
-		{"the secret", secret, nil, people, "map[m:true n:true]", 200000},
-		{"the secret, unchecked", secret, nil, nil, "map[m:true n:true]", 200000},
-		{"a token", withToken(t.Context(), "ann-token"), nil, people, "map[n:true]", 401001},
-		{"a token without rights", withToken(t.Context(), "bob-token"), nil, people, "map[]", 401001},
-		{"a certificate", t.Context(), []string{"ann.example"}, people, "map[n:true]", 401001},
-		{"a certificate, unchecked", t.Context(), []string{"x.example"}, nil, "map[m:true n:true]", 200000},
-		{"a wrong token", withToken(t.Context(), "junk"), nil, people, "no", 0},
-		{"a wrong certificate", t.Context(), []string{"x.example"}, people, "no", 0},
-		{"nothing", t.Context(), nil, people, "no", 0},
-		{"nothing, unchecked", t.Context(), nil, nil, "no", 0},
-		{"a token, unchecked", withToken(t.Context(), "ann-token"), nil, nil, "no", 0},
+		{"the secret", "the secret", nil, people, "map[m:true n:true]", 200000},
+		{"the secret, unchecked", "the secret", nil, nil, "map[m:true n:true]", 200000},
+		{"a token", "ann-token", nil, people, "map[n:true]", 401001},
+		{"a token without rights", "bob-token", nil, people, "map[]", 401001},
+		{"a certificate", "", []string{"ann.example"}, people, "map[n:true]", 401001},
+		{"a certificate, unchecked", "", []string{"x.example"}, nil, "map[m:true n:true]", 200000},
+		{"a wrong token", "junk", nil, people, "no", 0},
+		{"a wrong certificate", "", []string{"x.example"}, people, "no", 0},
+		{"nothing", "", nil, people, "no", 0},
+		{"nothing, unchecked", "", nil, nil, "no", 0},
+		{"a token, unchecked", "ann-token", nil, nil, "no", 0},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			g.admit(c.people)
 			certificate = c.certificate
 			clear(heard.ids)
 			ids := []string{"n", "m"}
-			stream, err := client.BatchHeartbeat(c.ctx)
+			ctx := withToken(t.Context(), c.shows)
+			if c.shows == "the secret" {
+				ctx = metadata.AppendToOutgoingContext(t.Context(), "secret", "yes")
+			}
+			stream, err := client.BatchHeartbeat(ctx)
 			if err != nil {
 				t.Fatal(err)
 			}
 			if c.hears == "no" {
 				_, e1 := stream.Recv() // without a word: strangers hold no streams
-				_, e2 := client.BatchGetHeartbeat(c.ctx, &service_manage.GetHeartbeatsRequest{InstanceIds: ids})
-				_, e3 := client.BatchDelHeartbeat(c.ctx, &service_manage.DelHeartbeatsRequest{InstanceIds: ids})
+				_, e2 := client.BatchGetHeartbeat(ctx, &service_manage.GetHeartbeatsRequest{InstanceIds: ids})
+				_, e3 := client.BatchDelHeartbeat(ctx, &service_manage.DelHeartbeatsRequest{InstanceIds: ids})
 				for _, err := range []error{e1, e2, e3} {
 					if status.Code(err) != codes.Unauthenticated {
 						t.Errorf("%v, want Unauthenticated", err)
@@ -131,7 +134,7 @@ func TestWhoBeatsForWhom(t *testing.T) {
 			if got := fmt.Sprint(heard.ids); got != c.hears {
 				t.Errorf("heard %s, want %s", got, c.hears)
 			}
-			got, err := client.BatchGetHeartbeat(c.ctx, &service_manage.GetHeartbeatsRequest{InstanceIds: ids})
+			got, err := client.BatchGetHeartbeat(ctx, &service_manage.GetHeartbeatsRequest{InstanceIds: ids})
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -140,7 +143,7 @@ func TestWhoBeatsForWhom(t *testing.T) {
 					t.Errorf("record %v", r)
 				}
 			}
-			res, err := client.BatchDelHeartbeat(c.ctx, &service_manage.DelHeartbeatsRequest{InstanceIds: ids})
+			res, err := client.BatchDelHeartbeat(ctx, &service_manage.DelHeartbeatsRequest{InstanceIds: ids})
 			if err != nil || res.GetCode() != c.forgets {
 				t.Errorf("forgetting all is answered %v, %v", res, err)
 			}
