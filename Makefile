@@ -2,7 +2,7 @@
 GO ?= go
 LINT = $(GO) tool -modfile=tools/go.mod golangci-lint
 
-.PHONY: build run test install check lint unit e2e demo bench fuzz proto crash sbom vuln
+.PHONY: build run test install check lint unit e2e demo bench bench-stores fuzz proto crash sbom vuln
 
 build: ## bin/polestar
 	CGO_ENABLED=0 $(GO) build -o bin/polestar ./cmd/polestar
@@ -35,6 +35,9 @@ crash: ## 100 kills under load
 
 bench: build ## figures of this machine; starts its own server
 	tools/bench.sh
+
+bench-stores: ## the embedded store beside MariaDB on this machine; under four minutes
+	cd e2e && $(GO) run ./stores
 
 FUZZTIME ?= 20s
 fuzz: ## each fuzz target for FUZZTIME

@@ -157,7 +157,7 @@ func (l *loading) instances() error {
 	byID := map[string]*naming.Instance{}
 	return l.pages("i.id", selectInstance, "SELECT id, mkey, mvalue FROM instance_metadata WHERE id BETWEEN ? AND ?",
 		func(rows *sql.Rows) (string, error) {
-			i, err := scanInstance(rows, l.in)
+			i, _, err := scanInstance(rows, l.in)
 			if err != nil {
 				return "", err
 			}

@@ -24,7 +24,7 @@ FROM service s LEFT JOIN service r ON r.id = s.reference WHERE s.flag = 0`
 	// The join is straight: a page is read along the primary key of instance.
 	selectInstance = `SELECT i.id, s.namespace, s.name, i.host, i.port, COALESCE(i.vpc_id, ''), i.protocol, i.version, i.logic_set, i.priority, i.weight,
 i.health_status, i.isolate, IF(i.enable_health_check = 1, COALESCE(h.ttl, 0), 0), i.cmdb_region, i.cmdb_zone, i.cmdb_idc,
-i.ctime, i.mtime, i.polestar_revision, i.polestar_operator
+i.ctime, i.mtime, i.polestar_revision, i.polestar_operator, i.service_id
 FROM instance i STRAIGHT_JOIN service s ON s.id = i.service_id LEFT JOIN health_check h ON h.id = i.id WHERE i.flag = 0`
 
 	selectClient   = "SELECT id, host, type, version, region, zone, campus, ctime, mtime, polestar_revision FROM client WHERE flag = 0"
@@ -105,15 +105,16 @@ func scanService(r *sql.Rows, in codec.Interner) (*naming.Service, naming.Revisi
 	return &s, touched, err
 }
 
-func scanInstance(r *sql.Rows, in codec.Interner) (*naming.Instance, error) {
-	i := &naming.Instance{}
+// scanInstance returns an instance and the id of its service.
+func scanInstance(r *sql.Rows, in codec.Interner) (i *naming.Instance, service string, err error) {
+	i = &naming.Instance{}
 	var created, modified time.Time
 	var operator []byte
-	err := r.Scan(&i.ID, &i.Service.Namespace, &i.Service.Name, &i.Host, &i.Port, &i.VpcID, &i.Protocol, &i.Version, &i.LogicSet,
+	err = r.Scan(&i.ID, &i.Service.Namespace, &i.Service.Name, &i.Host, &i.Port, &i.VpcID, &i.Protocol, &i.Version, &i.LogicSet,
 		&i.Priority, &i.Weight, &i.Healthy, &i.Isolated, &i.TTL, &i.Location.Region, &i.Location.Zone, &i.Location.Campus,
-		&created, &modified, &i.Revision, &operator)
+		&created, &modified, &i.Revision, &operator, &service)
 	if err != nil {
-		return nil, err
+		return nil, "", err
 	}
 	for _, s := range []*string{
 		&i.Service.Namespace, &i.Service.Name, &i.VpcID, &i.Protocol, &i.Version, &i.LogicSet,
@@ -125,7 +126,7 @@ func scanInstance(r *sql.Rows, in codec.Interner) (*naming.Instance, error) {
 	if len(operator) > 0 {
 		i.Operator, err = codec.DecodeOperator(operator)
 	}
-	return i, err
+	return i, service, err
 }
 
 func scanClient(r *sql.Rows, in codec.Interner) (*naming.Client, error) {

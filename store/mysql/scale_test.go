@@ -109,3 +109,36 @@ func TestPagesAreNotSorted(t *testing.T) {
 		t.Errorf("the plan sorts:\n%s", text)
 	}
 }
+
+// A group is two requests also when its writes name only instances: their
+// services, each of another one, are not asked for one by one.
+func TestRemovalsDoNotAskForEachService(t *testing.T) {
+	s := openAt(t, t.TempDir(), store.DefaultLogBounds())
+	defer func() { _ = s.Close() }()
+	const services = 50
+	var here, sick, gone []naming.Write
+	for n := range services {
+		i := storetest.Instance(fmt.Sprint("svc", n), 1)
+		here = append(here, &naming.Register{Instance: i, AutoCreate: true})
+		sick = append(sick, &naming.SetHealth{ID: i.ID})
+		gone = append(gone, &naming.Deregister{ID: i.ID})
+	}
+	selects := func() (n int) {
+		t.Helper()
+		var name string
+		if err := s.db.QueryRowContext(t.Context(), "SHOW GLOBAL STATUS LIKE 'Com_select'").Scan(&name, &n); err != nil {
+			t.Fatal(err)
+		}
+		return n
+	}
+	for _, group := range [][]naming.Write{here, sick, gone} {
+		before := selects()
+		c, _, err := s.Apply(t.Context(), group)
+		if err != nil || len(c.Changes) < services {
+			t.Fatalf("%d changes: %v", len(c.Changes), err)
+		}
+		if n := selects() - before; n > 12 {
+			t.Errorf("a group of %d %T asks %d times", services, group[0], n)
+		}
+	}
+}

@@ -26,7 +26,8 @@ type view struct {
 	clients    map[string]*naming.Client
 	contracts  map[string]*naming.Contract // by naming.ContractKey
 	overrides  map[string]*naming.Override
-	epochs     map[string]uint64 // of duties
+	epochs     map[string]uint64            // of duties
+	ids        map[naming.ServiceKey]string // of services whose instances were read
 }
 
 // logRow is what is known of one old record of the change log.
@@ -81,7 +82,7 @@ func begin(ctx context.Context, conn *sql.Conn, writes []naming.Write) (*view, e
 		ctx: ctx, conn: conn,
 		namespaces: map[string]*naming.Namespace{}, services: map[naming.ServiceKey]*naming.Service{},
 		instances: map[string]*naming.Instance{}, clients: map[string]*naming.Client{},
-		contracts: map[string]*naming.Contract{}, overrides: map[string]*naming.Override{}, epochs: map[string]uint64{},
+		contracts: map[string]*naming.Contract{}, overrides: map[string]*naming.Override{}, epochs: map[string]uint64{}, ids: map[naming.ServiceKey]string{},
 	}
 	var r reading
 	r.add("START TRANSACTION", nil)
@@ -171,9 +172,9 @@ func (v *view) wantInstances(r *reading, ids []string) {
 	known(v.instances, ids)
 	known(v.overrides, ids)
 	r.each(selectInstance+" AND i.id IN (??)", ids, func(rows *sql.Rows) error {
-		i, err := scanInstance(rows, nil)
+		i, service, err := scanInstance(rows, nil)
 		if err == nil {
-			v.instances[i.ID] = i
+			v.instances[i.ID], v.ids[i.Service] = i, service
 		}
 		return err
 	})

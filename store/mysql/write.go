@@ -181,6 +181,9 @@ func (w *writing) id(key naming.ServiceKey) (string, error) {
 	if id, ok := w.ids[key]; ok {
 		return id, nil
 	}
+	if id, ok := w.v.ids[key]; ok { // a removal and a change of health ask for nothing but the instance
+		return id, nil
+	}
 	s, err := w.v.Service(key)
 	if err != nil {
 		return "", err
