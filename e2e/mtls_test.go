@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"syscall"
 	"testing"
 
 	"polestar/e2e/harness"
@@ -150,7 +151,13 @@ func TestCertificatesOfXDSAreReplacedUnderLiveClients(t *testing.T) {
 		})
 	}
 	certs.put(t, map[string][]byte{"ca.pem": both})
+	if err := s.Signal(syscall.SIGHUP); err != nil { // it looks by itself too, as below
+		t.Fatal(err)
+	}
 	reloaded(1)
+	if !bytes.Contains([]byte(s.Log.String()), []byte("told to read the files of TLS again")) {
+		t.Error("SIGHUP is not heard")
+	}
 	leaves := map[string][]byte{}
 	for _, f := range []string{"server-key.pem", "server.pem", "client-web-key.pem", "client-web.pem"} {
 		leaves[f] = next.read(t, f)
@@ -226,13 +233,18 @@ func TestXDSRefusesStrangers(t *testing.T) {
 	}
 }
 
-// gRPC in Java takes the authorities of its virtual machine, and shows nothing.
-func TestJavaVerifiesWithItsOwnAuthorities(t *testing.T) {
+// Envoy without --sds-dir, and gRPC in Java, which takes the authorities of its
+// virtual machine, verify the server and show nothing.
+func TestXDSOverTLSWithoutClientCertificates(t *testing.T) {
 	certs := newCertificates(t)
 	s := harness.StartServer(t, certs.xds("request")...)
 	backend := harness.StartBackend(t, "one")
 	if err := harness.Connect(t, s.Polaris).Put(harness.Instance("cart", backend.Addr)); err != nil {
 		t.Fatal(err)
+	}
+	envoy := envoyOf(t, s, "--ca-file", certs.file("ca.pem"))
+	if err := harness.Poll(soon, func() error { return answeredBy(func(n int) harness.Counts { return envoy.Get("cart", n) }, "one") }); err != nil {
+		t.Errorf("Envoy: %v", err)
 	}
 	store := certs.file("trust.p12")
 	out, err := exec.Command("keytool", "-importcert", "-noprompt", "-file", certs.file("ca.pem"), "-keystore", store, "-storepass", "changeit").CombinedOutput() //nolint:gosec // files of the test
@@ -242,7 +254,7 @@ func TestJavaVerifiesWithItsOwnAuthorities(t *testing.T) {
 	t.Setenv("JAVA_TOOL_OPTIONS", "-Djavax.net.ssl.trustStore="+store+" -Djavax.net.ssl.trustStorePassword=changeit")
 	java := viaChild(harness.StartGRPC(t, "java", bootstrapFile(t, "grpc", "--tls", "--xds-addr", s.XDS), "xds:///cart.default"))
 	if err := harness.Poll(3*soon, func() error { return answeredBy(java, "one") }); err != nil {
-		t.Error(err)
+		t.Errorf("Java: %v", err)
 	}
 }
 

@@ -112,6 +112,8 @@ func TestBootstrapGolden(t *testing.T) {
 	for name, args := range map[string][]string{
 		"envoy.yaml":       {"envoy", "--service", "web", "--xds-addr", "[::1]:15010"},
 		"envoy-delta.yaml": {"envoy", "--namespace", "shop", "--delta", "--xds-addr", "polestar.internal:15010"},
+		"envoy-tls.yaml":   {"envoy", "--service", "web", "--xds-addr", "polestar.internal:15010", "--ca-file", "/etc/polestar/ca.pem", "--cert-file", "/etc/polestar/web.pem", "--key-file", "/etc/polestar/web-key.pem"},
+		"grpc-tls.json":    {"grpc", "--service", "web", "--xds-addr", "polestar.internal:15010", "--ca-file", "/etc/polestar/ca.pem", "--cert-file", "/etc/polestar/web.pem", "--key-file", "/etc/polestar/web-key.pem"},
 		"grpc.json":        {"grpc", "--namespace", "shop", "--service", "web", "--xds-addr", "polestar.internal:15010"},
 	} {
 		got, err := run(t, append(append([]string{"bootstrap"}, args...), place...)...)
