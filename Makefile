@@ -2,7 +2,7 @@
 GO ?= go
 LINT = $(GO) tool -modfile=tools/go.mod golangci-lint
 
-.PHONY: build run test install check lint unit e2e demo bench bench-stores fuzz proto crash sbom vuln
+.PHONY: build run test install check lint unit e2e demo bench bench-stores fuzz proto crash history sbom vuln
 
 build: ## bin/polestar
 	CGO_ENABLED=0 $(GO) build -o bin/polestar ./cmd/polestar
@@ -32,6 +32,9 @@ demo: install build ## traffic that follows registrations, in half a minute
 
 crash: ## 100 kills under load
 	cd e2e && POLESTAR_E2E_CRASH_ROUNDS=100 $(GO) test -count=1 -timeout 25m -run TestKillNineLosesNothing -v .
+
+history: ## 100 rounds of faults at a cluster, every answer judged
+	cd e2e && POLESTAR_E2E_HISTORY_ROUNDS=100 $(GO) test -count=1 -timeout 25m -run 'TestHistory$$' -v .
 
 bench: build ## figures of this machine; starts its own server
 	tools/bench.sh

@@ -103,6 +103,15 @@ func count(n int) func([]*service_manage.Instance) error {
 	}
 }
 
+func weighs(want uint32) func([]*service_manage.Instance) error {
+	return func(got []*service_manage.Instance) error {
+		if len(got) != 1 || got[0].GetWeight().GetValue() != want {
+			return fmt.Errorf("%v, want one of weight %d", got, want)
+		}
+		return nil
+	}
+}
+
 func healthy(want bool) func([]*service_manage.Instance) error {
 	return func(got []*service_manage.Instance) error {
 		if len(got) == 0 {

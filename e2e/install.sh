@@ -19,6 +19,7 @@ command -v npm >/dev/null || packages+=(npm)
 command -v mariadbd >/dev/null || packages+=(mariadb-server)
 compgen -G "/usr/lib*/galera*/libgalera_smm.so" >/dev/null || packages+=(galera-4) # three databases as one
 command -v rsync >/dev/null || packages+=(rsync) # what a node of them copies with
+compgen -G '/usr/lib/*/faketime/libfaketimeMT.so.1' >/dev/null || packages+=(libfaketime) # a database with a wrong clock
 if ((${#packages[@]})); then
 	echo "e2e: installing ${packages[*]}"
 	sudo=; [ "$(id -u)" = 0 ] || sudo=sudo

@@ -14,6 +14,7 @@ type Link struct {
 
 	mu    sync.Mutex // guards everything below
 	cut   bool
+	hung  chan struct{} // closed when it does not hang any more; nil: it passes
 	conns map[net.Conn]struct{}
 }
 
@@ -47,9 +48,19 @@ func StartLink(t testing.TB, to string) *Link {
 func (l *Link) Cut() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	l.mend()
 	l.cut = true
 	for c := range l.conns {
 		_ = c.Close()
+	}
+}
+
+// Hang lets connections come and stay, and delivers nothing until it is mended.
+func (l *Link) Hang() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.hung == nil {
+		l.hung = make(chan struct{})
 	}
 }
 
@@ -57,7 +68,31 @@ func (l *Link) Cut() {
 func (l *Link) Mend() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	l.mend()
+}
+
+func (l *Link) mend() {
 	l.cut = false
+	if l.hung != nil {
+		close(l.hung)
+		l.hung = nil
+	}
+}
+
+// through writes to a connection, later when the link hangs.
+type through struct {
+	*Link
+	to net.Conn
+}
+
+func (t through) Write(p []byte) (int, error) {
+	t.mu.Lock()
+	hung := t.hung
+	t.mu.Unlock()
+	if hung != nil {
+		<-hung
+	}
+	return t.to.Write(p)
 }
 
 // keep notes a connection, or refuses it when the link is cut.
@@ -92,7 +127,7 @@ func (l *Link) pass(c net.Conn) {
 		return
 	}
 	var both sync.WaitGroup
-	both.Go(func() { _, _ = io.Copy(s, c); _ = s.Close() })
-	both.Go(func() { _, _ = io.Copy(c, s); _ = c.Close() })
+	both.Go(func() { _, _ = io.Copy(through{l, s}, c); _ = s.Close() })
+	both.Go(func() { _, _ = io.Copy(through{l, c}, s); _ = c.Close() })
 	both.Wait()
 }
