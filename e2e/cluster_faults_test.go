@@ -120,12 +120,6 @@ func onlyTheSilent(t *testing.T, db *testenv.MariaDB, service string) {
 		t.Errorf("taken for dead although they beat: %v", got)
 	}
 	got := expired(t, db, service)
-	for _, ch := range changeLog(t, db) {
-		if i, ok := ch.Object().(*naming.Instance); ok && i.Service.Name == service {
-			b, _ := ch.Before.(*naming.Instance)
-			t.Logf("DBG %s %v rev %d cause %q healthy %v before %v mod %v actor %v %q", i.Service.Name, i.Host, i.Revision, ch.Cause, i.Healthy, b != nil && b.Healthy, i.Modified, ch.Actor, ch.Reason)
-		}
-	}
 	for host, times := range got {
 		if times != 1 {
 			t.Errorf("%s of %s was taken for dead %d times", host, service, times)

@@ -4,8 +4,6 @@ import (
 	"context"
 	"database/sql"
 	"fmt"
-	"net"
-	"strconv"
 	"syscall"
 	"testing"
 	"time"
@@ -35,7 +33,7 @@ func startTrial(t *testing.T) *trial {
 	}
 	t.Cleanup(func() { _ = c.sql.Close() })
 	for range 3 {
-		n := &trialNode{database: harness.StartLink(t, net.JoinHostPort("127.0.0.1", strconv.Itoa(c.mariadb.Port)))}
+		n := &trialNode{database: harness.StartLink(t, c.mariadb.Addr)}
 		n.Server = clusterNode(t, c.mariadb, "--mysql-dsn", "root@tcp("+n.database.Addr+")/polestar", "--log-level", "warn")
 		n.hints = harness.StartLink(t, peerAddr(n.Server))
 		n.Args = append(n.Args, "--cluster.advertise", n.hints.Addr)
@@ -80,6 +78,12 @@ var faults = map[string]func(*round, context.Context) error{
 		}
 		rest(ctx, r.span(100, 1200))
 		return r.mariadb.Thaw()
+	},
+	"crash": func(r *round, ctx context.Context) error {
+		if err := r.mariadb.Crash(); err != nil {
+			return err
+		}
+		return r.mariadb.Recover(ctx)
 	},
 	"cut": func(r *round, ctx context.Context) error {
 		links := []*harness.Link{r.anyNode().database}

@@ -112,5 +112,6 @@ func newRound(c *trial, seed uint64) *round {
 // old things: a server that starts without the database shows what it knew.
 func together(a, b string) bool {
 	both := []string{a, b}
-	return slices.Contains(both, "kill") && (slices.Contains(both, "cut") || slices.Contains(both, "freeze"))
+	away := func(name string) bool { return name == "cut" || name == "freeze" || name == "crash" }
+	return slices.Contains(both, "kill") && slices.ContainsFunc(both, away)
 }

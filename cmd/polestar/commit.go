@@ -59,6 +59,8 @@ func (a *app) track(ch *naming.Change) {
 		a.leases.Forget(i.ID)
 	case ch.Cause == naming.CauseClient || ttlChanged(ch.Before, i):
 		a.leases.TrackIn(i.ID, i.Service, i.TTL, i.Own().Healthy) // a registration is a sign of life
+	case ch.Cause == naming.CauseLease || ch.Cause == naming.CauseBeat:
+		a.leases.Flipped(i.ID, i.Own().Healthy)
 	default:
 		a.leases.Stored(i.ID, i.Own().Healthy) // beats decide on the instance's own health, not on an operator's word
 	}

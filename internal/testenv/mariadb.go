@@ -20,6 +20,7 @@ type MariaDB struct {
 	*process
 	Addr string // where it answers
 	dir  string
+	args []string
 }
 
 // StartMariaDB starts a server on loopback. Further options go to mariadbd.
@@ -58,19 +59,33 @@ func StartMariaDB(ctx context.Context, options ...string) (_ *MariaDB, err error
 		"--pid-file=" + filepath.Join(dir, "pid"), "--bind-address=127.0.0.1", "--port=" + port, "--skip-name-resolve",
 		"--innodb-buffer-pool-size=128M", logFileSize, "--max-connections=400", "--innodb-fast-shutdown=2",
 	}
-	m := &MariaDB{Addr: addr, dir: dir}
-	m.process, err = startProcess(exec.Command("mariadbd", append(args, options...)...)) //nolint:gosec // arguments of a test
-	if err != nil {
+	m := &MariaDB{Addr: addr, dir: dir, args: append(args, options...)}
+	if err := m.start(ctx); err != nil {
 		return nil, err
+	}
+	return m, nil
+}
+
+// start starts the server on what is in its data directory, and returns when
+// it answers.
+func (m *MariaDB) start(ctx context.Context) (err error) {
+	if m.process, err = startProcess(exec.Command("mariadbd", m.args...)); err != nil { //nolint:gosec // arguments of a test
+		return err
 	}
 	ctx, cancel := context.WithTimeout(ctx, startTime)
 	defer cancel()
 	if err := m.ready(ctx, m.DSN("mysql"), "SELECT 'port', @@port", func(string, string) bool { return true }); err != nil {
 		err = errors.Join(err, m.end())
-		return nil, fmt.Errorf("mariadbd: %w: %s", err, m.log)
+		return fmt.Errorf("mariadbd: %w: %s", err, m.log)
 	}
-	return m, nil
+	return nil
 }
+
+// Crash kills the server; [MariaDB.Recover] starts it on what is on its disk.
+func (m *MariaDB) Crash() error { return m.end() }
+
+// Recover starts a server that crashed.
+func (m *MariaDB) Recover(ctx context.Context) error { return m.start(ctx) }
 
 // logFileSize is that of the redo log, the same whenever a data directory is
 // opened.

@@ -40,7 +40,9 @@ func startProcess(cmd *exec.Cmd) (*process, error) {
 // end kills the process and waits for its end.
 func (p *process) end() error {
 	kill := p.cmd.Process.Kill()
-	if ended := <-p.done; ended == nil || errors.Is(kill, os.ErrProcessDone) {
+	ended := <-p.done
+	p.done <- ended // it may be ended again
+	if ended == nil || errors.Is(kill, os.ErrProcessDone) {
 		kill = nil // it was gone
 	}
 	return kill

@@ -59,6 +59,7 @@ type lease struct {
 	probe      bool // that flip is to find out whether an outage is over
 	gone       bool // forgotten while busy; the worker drops it
 	unheard    bool // when it last gave a sign of life was forgotten
+	here       bool // the last sign of life was a beat, and came here
 }
 
 // stage says how silent a lease is that should be healthy.
@@ -146,7 +147,7 @@ func (l *Leases) track(id string, service *naming.ServiceKey, ttl uint32, health
 		l.admit(x, service)
 	}
 	x.ttl, x.beat = ttl, now
-	x.healthy, x.doubt, x.unheard = healthy, false, false
+	x.healthy, x.doubt, x.unheard, x.here = healthy, false, false, false
 	delete(s.troubled, x)
 	l.setStage(x, onTime)
 	l.setWant(x, healthy)
@@ -168,6 +169,34 @@ func (l *Leases) Stored(id string, healthy bool) {
 	if !x.busy {
 		l.arm(s, x) // what is wanted may differ now
 	}
+}
+
+// Flipped tells of a commit that a flip made, of this server or of another one:
+// for a moment two servers may watch over one lease, when its owner changes or
+// one of them stood still. Who has heard a beat in time decides as
+// [Leases.Stored] says. Who has not takes the other's word, so that the two do
+// not write against each other; that it is alive is worth a full time.
+func (l *Leases) Flipped(id string, healthy bool) {
+	s, h := l.shard(id)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	x := s.byID.find(h, id)
+	if x == nil || x.gone {
+		return
+	}
+	x.healthy = healthy
+	if x.busy {
+		return // it may be ours; the worker looks at it
+	}
+	now := l.clock()
+	if heard := x.here && now <= x.beat+l.full(x); x.want != healthy && !x.doubt && !heard {
+		if healthy {
+			x.beat = now
+		}
+		l.setStage(x, onTime)
+		l.setWant(x, healthy)
+	}
+	l.arm(s, x) // what is wanted may differ now
 }
 
 // Forget drops the lease of an instance that was deregistered.
@@ -204,7 +233,7 @@ func (l *Leases) Beat(id string) bool {
 		return false
 	}
 	s.beats++
-	x.beat, x.unheard = now, false
+	x.beat, x.unheard, x.here = now, false, true
 	if x.stage != onTime {
 		l.setStage(x, onTime)
 	}

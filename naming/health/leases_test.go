@@ -278,3 +278,56 @@ func TestForgottenBeatsMoveNoDeadline(t *testing.T) {
 		j.expect("a false 3.25s", "b false 4.25s")
 	})
 }
+
+// Two servers may watch over one lease for a moment. The one that heard nothing
+// takes the word of the other instead of writing against it.
+func TestWhoHeardNothingTakesAnotherServersWord(t *testing.T) {
+	bubble(t, func(l *Leases, j *journal) {
+		l.Track("dead", 1, true) // as when a server that stood still reads the log
+		l.Track("alive", 1, false)
+		l.Flipped("dead", false)
+		time.Sleep(time.Second)
+		l.Flipped("alive", true)
+		time.Sleep(time.Second)
+		j.expect()
+		if dead, _ := l.State("dead"); dead.Healthy {
+			t.Error("who is dead to another server is not to this one")
+		}
+		time.Sleep(3 * time.Second) // nobody says more of it
+		j.expect("alive false 4.25s")
+		l.Beat("dead")
+		j.expect("alive false 4.25s", "dead true 5s")
+	})
+}
+
+// A beat that was heard in time is worth more than what another server did not
+// hear; one of long ago is not.
+func TestWhoHeardABeatDecides(t *testing.T) {
+	bubble(t, func(l *Leases, j *journal) {
+		l.Track("a", 1, true)
+		l.Beat("a")
+		time.Sleep(time.Second)
+		l.Flipped("a", false)
+		time.Sleep(time.Second)
+		j.expect("a true 1.25s")
+		j.jump.Add(int64(10 * time.Second)) // this server stands still
+		l.Flipped("a", false)
+		time.Sleep(10 * time.Second)
+		j.expect("a true 1.25s")
+	})
+}
+
+// Our own flip comes back as a commit while a beat waits to be written.
+func TestOwnFlipComingBackForgetsNoBeat(t *testing.T) {
+	bubble(t, func(l *Leases, j *journal) {
+		j.then = l.Flipped
+		j.gate = make(chan struct{})
+		l.Track("a", 1, true)
+		time.Sleep(4 * time.Second)
+		l.Beat("a")
+		close(j.gate)
+		j.expect("a false 4s", "a true 4s")
+		time.Sleep(time.Minute)
+		j.expect("a false 4s", "a true 4s", "a false 7.25s")
+	})
+}

@@ -59,7 +59,7 @@ func TestADayWithoutAFalseFlip(t *testing.T) {
 // Everything at once from many goroutines: for the race detector.
 func TestManyGoroutines(t *testing.T) {
 	bubbleWith(t, Default(), nil, func(l *Leases, j *journal) {
-		j.then = l.Stored
+		j.then = l.Flipped
 		var all sync.WaitGroup
 		for g := range 8 {
 			all.Go(func() {
@@ -74,6 +74,7 @@ func TestManyGoroutines(t *testing.T) {
 						l.Forget(id)
 					case 2:
 						l.Stored(id, random.IntN(2) == 0)
+						l.Flipped(id, random.IntN(2) == 0)
 					case 3:
 						l.State(id)
 						l.Suspects()
