@@ -59,6 +59,8 @@ type Deps struct {
 	// OpenMetrics answers /metrics to everybody.
 	OpenMetrics bool
 	Auth        auth.Gate
+	// Pace reports whether a peer may ask now, and if not, when; nil: always.
+	Pace func(ip string) (ok bool, wait time.Duration)
 	// Refused is told of every request that was turned down for who sent it; it
 	// must not block.
 	Refused func(Refusal)
@@ -101,7 +103,7 @@ func New(addr string, d Deps) *Server {
 
 func (s *Server) routes() http.Handler {
 	r := chi.NewRouter()
-	r.Use(secure, middleware.GetHead, s.identified) // balancers probe with HEAD
+	r.Use(secure, s.paced, middleware.GetHead, s.identified) // balancers probe with HEAD
 	r.Get("/healthz", s.healthz)
 	r.Get("/readyz", s.readyz)
 	r.Method(http.MethodGet, "/metrics", s.metrics(promhttp.HandlerFor(s.deps.Metrics, promhttp.HandlerOpts{

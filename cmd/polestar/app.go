@@ -51,6 +51,7 @@ type app struct {
 	cleaner  *cleanup.Cleaner
 	follower *follow.Follower
 	naming   *naming.Registrar
+	rates    buckets
 	cmdb     *cmdb.Inventory    // nil without a file
 	cluster  *cluster.Cluster   // nil on a store of this server alone
 	leader   *leader.Leader     // nil on a store of this server alone
@@ -133,11 +134,15 @@ func (a *app) buildDoors() (err error) {
 	if err = a.buildCleanup(registrar); err != nil {
 		return err
 	}
+	if a.rates, err = a.buildRates(); err != nil {
+		return err
+	}
 	if a.polaris, err = grpcserver.New(a.cfg.Polaris, a.metrics, a.log, append(polaris.Options(), a.creds("polaris")...)...); err != nil {
 		return err
 	}
 	polaris.New(polaris.Deps{
-		Registry: registrar, World: a.registry, Auth: auth.Open{}, Identities: grpcserver.Identities, Log: a.log.Named("polaris"),
+		Registry: registrar, World: a.registry, Auth: auth.Open{}, Identities: grpcserver.Identities, Peers: a.rates.peer, Instances: a.rates.instance,
+		Log:   a.log.Named("polaris"),
 		Ready: a.loaded.Load,
 	}).Register(a.polaris.GRPC())
 
@@ -174,7 +179,7 @@ func (a *app) buildDoors() (err error) {
 		World: a.registry.World, Loaded: a.loaded.Load, Admin: registrar, Checks: a.checks, Clients: a.clients,
 		ChangeLog: &a.store, LogBounds: reach(a.cfg.Log), Await: a.registry.Await, Cleanup: cleanups{a.cleaner, a.leader},
 		Problems: a.problems, Guard: &a.guard, Explain: a.explainer(), Receipt: a.receipts.Wait, OpenMetrics: true, Auth: auth.Open{}, Refused: func(web.Refusal) {}, Metrics: a.metrics, Log: a.log.Named("web"),
-		TLS: a.httpTLS(),
+		TLS: a.httpTLS(), Pace: a.rates.paceHTTP(),
 	})
 	return nil
 }

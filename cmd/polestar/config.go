@@ -48,6 +48,7 @@ type Config struct {
 	Lease          health.Config
 	Log            store.LogBounds
 	Cleanup        cleanup.Config
+	Rates          rates
 
 	// What only a store that several servers share needs.
 	Store             string
@@ -121,7 +122,7 @@ func settings() []setting {
 		number("store.log-max-revisions", "records that the change log keeps", func(c *Config) *uint64 { return &c.Log.MaxRevisions }),
 		span("store.log-max-age", "age of what the change log keeps; 0: any", func(c *Config) *time.Duration { return &c.Log.MaxAge }),
 		number("store.log-max-bytes", "bytes that the change log keeps", func(c *Config) *uint64 { return &c.Log.MaxBytes }),
-	}, cleanupSettings(), clusterSettings(), batchSettings(), heartbeatSettings(), tlsSettings(), doorSettings("polaris", func(c *Config) *grpcserver.Config { return &c.Polaris }),
+	}, cleanupSettings(), clusterSettings(), batchSettings(), heartbeatSettings(), tlsSettings(), rateSettings(), doorSettings("polaris", func(c *Config) *grpcserver.Config { return &c.Polaris }),
 		doorSettings("xds", func(c *Config) *grpcserver.Config { return &c.XDS }), xdsSettings())
 }
 
@@ -255,7 +256,7 @@ func (c *Config) Validate() error {
 	if c.DrainTimeout <= 0 || c.DrainTimeout > 10*time.Minute {
 		errs = append(errs, fmt.Errorf("drain-timeout: %s is not between 1ns and 10m", c.DrainTimeout))
 	}
-	return errors.Join(append(errs, c.validateCluster(), c.validateHeartbeat(), c.validateClients(), c.validateTLS(), c.validateXDS(), c.validateExposure(), c.Polaris.Validate(), c.XDS.Validate(), c.Batch.Validate(), c.Lease.Validate(), c.Log.Validate(), c.Cleanup.Validate())...)
+	return errors.Join(append(errs, c.validateCluster(), c.validateHeartbeat(), c.validateClients(), c.Rates.validate(), c.validateTLS(), c.validateXDS(), c.validateExposure(), c.Polaris.Validate(), c.XDS.Validate(), c.Batch.Validate(), c.Lease.Validate(), c.Log.Validate(), c.Cleanup.Validate())...)
 }
 
 func isPort(s string) bool {

@@ -74,6 +74,8 @@ func TestMistakesAreNamed(t *testing.T) {
 		"empty data directory": {args: []string{"--data-dir", ""}, want: []string{"data-dir"}},
 		"clean-up age":         {args: []string{"--cleanup.overrides", "1s"}, want: []string{"cleanup.overrides", "1m"}},
 		"lease factor":         {args: []string{"--lease.factor", "1"}, want: []string{"lease.factor"}},
+		"rate":                 {args: []string{"--polaris.rate-per-ip", "1000001"}, want: []string{"polaris.rate-per-ip", "1000000"}},
+		"burst without a rate": {args: []string{"--http.rate-burst-per-ip", "5"}, want: []string{"http.rate-burst-per-ip", "http.rate-per-ip"}},
 		"log bound":            {args: []string{"--store.log-max-bytes", "1"}, want: []string{"store.log-max-bytes", "1048576"}},
 	} {
 		t.Run(name, func(t *testing.T) {

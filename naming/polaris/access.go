@@ -12,6 +12,9 @@ import (
 	"polestar/naming"
 )
 
+// methodDiscover is the only method of this door that is a stream.
+const methodDiscover = "Discover"
+
 // tokenHeader carries the token of those whose message has no field for it.
 const tokenHeader = "x-polaris-token"
 
@@ -137,6 +140,9 @@ const (
 	fieldToken       = "token"
 	fieldDisabled    = "disabled"
 )
+
+// fieldPeer of a [naming.Overloaded] error: an address asks too often.
+const fieldPeer = "peer"
 
 var denials = map[auth.Reason]string{
 	auth.NoCredentials: fieldCredentials,

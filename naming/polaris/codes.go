@@ -64,6 +64,9 @@ var byField = map[naming.ErrorKind]map[string]uint32{
 		fieldToken:       401004,
 		fieldDisabled:    401003,
 	},
+	naming.Overloaded: {
+		fieldPeer: 429002,
+	},
 	naming.NotFound: {
 		"service":   400301,
 		"namespace": 400305,
@@ -108,6 +111,7 @@ var texts = map[uint32]string{
 	401004:           "the token does not exist",
 	409000:           "data conflict",
 	429001:           "too many requests",
+	429002:           "too many requests",
 	500000:           "execute exception",
 	500001:           "store layer exception",
 	500008:           "the request waited too long and was not done",

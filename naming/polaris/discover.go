@@ -23,7 +23,7 @@ const noRules = "da39a3ee5e6b4b0d3255bfef95601890afd80709"
 // answers is not read either. The server never speaks first: SDKs poll with the
 // revision they hold.
 func (s *Server) Discover(stream service_manage.PolarisGRPC_DiscoverServer) error {
-	q := s.request(stream.Context(), "Discover", auth.Discover)
+	q := s.request(stream.Context(), methodDiscover, auth.Discover)
 	for {
 		req, err := stream.Recv()
 		if errors.Is(err, io.EOF) {

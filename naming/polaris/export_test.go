@@ -13,7 +13,7 @@ import (
 
 // asked is the request of a message on a stream of its own.
 func (s *Server) asked(ctx context.Context, req *service_manage.DiscoverRequest) *request {
-	return s.request(ctx, "Discover", auth.Discover).with(req.GetService().GetToken().GetValue())
+	return s.request(ctx, methodDiscover, auth.Discover).with(req.GetService().GetToken().GetValue())
 }
 
 // Answer makes one response without a stream, as a client reads it.

@@ -16,6 +16,7 @@ import (
 	"google.golang.org/protobuf/types/known/wrapperspb"
 
 	"polestar/auth"
+	"polestar/internal/ratelimit"
 	"polestar/naming"
 )
 
@@ -47,6 +48,8 @@ type HeartbeatDeps struct {
 	Auth       auth.Gate
 	Identities func(ctx context.Context) []string // as in [Deps]
 	Refused    func(auth.Refusal)
+	// Instances bound how often each may beat; nil: as often as it likes.
+	Instances *ratelimit.Buckets
 	// Ready is false while this node does not know what is registered.
 	Ready   func() bool
 	Metrics prometheus.Registerer
@@ -187,6 +190,15 @@ func (h *Heartbeats) admit(ctx context.Context, q *request, n int, field string)
 	return nil
 }
 
+// due is mine for a beat, if the instance does not beat too often.
+func (h *Heartbeats) due(ctx context.Context, q *request, w naming.World, ref naming.Ref) (naming.Ref, error) {
+	ref, err := h.mine(ctx, q, w, ref)
+	if err == nil {
+		err = paceInstance(h.Instances, ref)
+	}
+	return ref, err
+}
+
 // mine binds a reference to the service of the instance, if the sender may beat
 // for it.
 func (h *Heartbeats) mine(ctx context.Context, q *request, w naming.World, ref naming.Ref) (naming.Ref, error) {
@@ -203,7 +215,7 @@ func (h *Heartbeats) beat(ctx context.Context, q *request, in []*service_manage.
 	for n, b := range in {
 		refs[n] = beatRef(b)
 	}
-	if q == nil {
+	if q == nil && h.Instances == nil {
 		return h.Beat(ctx, refs)
 	}
 	w := h.World.World()
@@ -211,7 +223,7 @@ func (h *Heartbeats) beat(ctx context.Context, q *request, in []*service_manage.
 	mine := make([]naming.Ref, 0, len(in))
 	at := make([]int, 0, len(in)) // where those of mine are in out
 	for n, ref := range refs {
-		if ref, out[n] = h.mine(ctx, q, w, ref); out[n] == nil {
+		if ref, out[n] = h.due(ctx, q, w, ref); out[n] == nil {
 			mine, at = append(mine, ref), append(at, n)
 		}
 	}

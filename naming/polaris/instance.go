@@ -19,6 +19,13 @@ func (s *Server) RegisterInstance(ctx context.Context, in *service_manage.Instan
 	q := s.request(ctx, "RegisterInstance", auth.Register).with(in.GetServiceToken().GetValue())
 	r := registrationOf(in)
 	err := s.may(ctx, q, r.Service)
+	if err == nil {
+		ref := naming.Ref{Service: r.Service, VpcID: r.VpcID, Host: r.Host, Port: r.Port}
+		if r.ID != "" {
+			ref.ID = &r.ID
+		}
+		err = paceInstance(s.Instances, ref)
+	}
 	var res naming.Result
 	if err == nil {
 		r.Actor = actorOf(ctx, q)
@@ -77,7 +84,10 @@ func (s *Server) allowStored(ctx context.Context, q *request, ref naming.Ref) (n
 	}
 	w := s.World.World()
 	ref = stored(w, ref)
-	return ref, s.allow(ctx, q, w, ref.Service)
+	if err := s.allow(ctx, q, w, ref.Service); err != nil {
+		return ref, err
+	}
+	return ref, paceInstance(s.Instances, ref)
 }
 
 // ReportClient records an SDK process and tells it where it runs. polaris-go

@@ -15,6 +15,7 @@ import (
 	"google.golang.org/protobuf/types/known/wrapperspb"
 
 	"polestar/auth"
+	"polestar/internal/ratelimit"
 	"polestar/naming"
 )
 
@@ -37,7 +38,10 @@ type Deps struct {
 	Identities func(ctx context.Context) []string
 	// Refused is told of everybody who is turned away; nil: nobody is.
 	Refused func(auth.Refusal)
-	Log     *zap.Logger
+	// Peers and Instances bound how often an address may ask, and how often an
+	// instance may be written or beat; nil: as often as they like.
+	Peers, Instances *ratelimit.Buckets
+	Log              *zap.Logger
 	// Ready is false while this node must not answer from its registry.
 	Ready func() bool
 }
@@ -107,6 +111,9 @@ func (s *Server) ready() error {
 // 401001, on which SDKs register again or drop what they have.
 func (s *Server) identify(ctx context.Context, q *request) error {
 	if err := s.ready(); err != nil {
+		return err
+	}
+	if err := s.pace(ctx, q); err != nil {
 		return err
 	}
 	return s.authenticate(ctx, q)

@@ -98,6 +98,7 @@ func TestEveryCodeOverTheWire(t *testing.T) {
 		401004: register(denying, shows("wrong")),
 		409000: removed(t, whole, message("n", "a", 5)),
 		429001: fails(naming.Overloaded),
+		429002: hurried(t),
 		500000: register(loading, func(*service_manage.Instance) {}),
 		500001: fails(naming.StoreFailed),
 		500008: fails(naming.NotDone),
@@ -113,6 +114,23 @@ func TestEveryCodeOverTheWire(t *testing.T) {
 	if diff := cmp.Diff(polaris.Codes(), slices.Sorted(maps.Keys(got))); diff != "" {
 		t.Errorf("codes that the door knows and those provoked here differ (-known +provoked):\n%s", diff)
 	}
+}
+
+// hurried is what an address is told that asks again at once.
+func hurried(t *testing.T) coded {
+	t.Helper()
+	s, _ := paced(t, 1, 0)
+	var last coded
+	for range 1000 {
+		res, err := s.RegisterInstance(from(t, "10.0.0.1"), message("n", "a", 1))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if last = res; res.GetCode().GetValue() != 200000 {
+			break
+		}
+	}
+	return last
 }
 
 func contractTo(t *testing.T, d *door, service string) coded {
