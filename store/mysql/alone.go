@@ -71,7 +71,7 @@ func (s *Store) lock(ctx context.Context) error {
 			return errors.Join(err, context.Cause(ctx))
 		case err == nil && now != seen:
 			seen, since = now, time.Now()
-		case err == nil && time.Since(since) > lockDead:
+		case err == nil && time.Since(since) > s.lockDead:
 			_, err = s.db.ExecContext(ctx, "DELETE FROM polestar_lock WHERE id = 1 AND owner = ? AND beat = ?", now.owner, now.beat)
 			if err != nil && !retryable(err) {
 				return errors.Join(err, context.Cause(ctx))

@@ -39,6 +39,7 @@ func TestGalera(t *testing.T) {
 	t.Run("dead lock", c.deadLock)
 	t.Run("writers at every node", c.writers)
 	t.Run("fence", c.fence)
+	t.Run("duty", c.duty)
 	t.Run("lost answer", c.lostAnswer)
 	t.Run("cut off", c.cutOff)
 }
@@ -133,7 +134,17 @@ func (g *galera) deadLock(t *testing.T) {
 	if err := s.Close(); err != nil {
 		t.Fatal(err)
 	}
-	s = g.open(t, dir, store.DefaultLogBounds(), 1)
+	cfg := Default()
+	cfg.DSN = g.DSN(g.database(t, dir), 1)
+	s, err := connect(cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.lockDead = 200 * time.Millisecond
+	if err := s.migrate(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	s.prefer(t.Context(), time.Hour)
 	if _, _, err := s.Apply(t.Context(), []naming.Write{register(1)}); err != nil {
 		t.Error(err)
 	}
@@ -188,16 +199,14 @@ func (g *galera) writers(t *testing.T) {
 	}
 }
 
-// A commit that another node was asked for, and did not have, can never come.
-func (g *galera) fence(t *testing.T) {
-	dir := t.TempDir()
-	a, b := g.open(t, dir, store.DefaultLogBounds(), 0), g.open(t, dir, store.DefaultLogBounds(), 1)
-	defer func() { _, _ = a.Close(), b.Close() }()
-	conn, err := a.db.Conn(t.Context())
+// pending makes a transaction of a store that lacks only its COMMIT.
+func pending(t *testing.T, s *Store) (*sql.Conn, *conn) {
+	t.Helper()
+	conn, err := s.db.Conn(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer func() { _ = conn.Close() }()
+	t.Cleanup(func() { _ = conn.Close() })
 	told, err := target(conn)
 	if err != nil {
 		t.Fatal(err)
@@ -211,13 +220,22 @@ func (g *galera) fence(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	script, err := a.script(v, commit, 1)
+	script, err := s.script(v, commit, 1)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := script.run(t.Context(), conn, "DO 0"); err != nil { // all but the COMMIT
+	if _, err := script.run(t.Context(), conn, "DO 0"); err != nil {
 		t.Fatal(err)
 	}
+	return conn, told
+}
+
+// A commit that another node was asked for, and did not have, can never come.
+func (g *galera) fence(t *testing.T) {
+	dir := t.TempDir()
+	a, b := g.open(t, dir, store.DefaultLogBounds(), 0), g.open(t, dir, store.DefaultLogBounds(), 1)
+	defer func() { _, _ = a.Close(), b.Close() }()
+	conn, told := pending(t, a)
 	b.writer = a.writer // b asks as a would through another node
 	cause := errors.New("no answer")
 	if err := b.settle(t.Context(), told, 1, cause); err != cause { //nolint:errorlint // this one itself
@@ -228,6 +246,24 @@ func (g *galera) fence(t *testing.T) {
 	}
 	if head, err := b.Head(t.Context()); head != 0 || err != nil {
 		t.Errorf("head %d, %v", head, err)
+	}
+}
+
+// A commit that began under an earlier holder of a duty never comes after a
+// later one took over, at whatever nodes they are.
+func (g *galera) duty(t *testing.T) {
+	dir := t.TempDir()
+	a, b := g.open(t, dir, store.DefaultLogBounds(), 0), g.open(t, dir, store.DefaultLogBounds(), 1)
+	defer func() { _, _ = a.Close(), b.Close() }()
+	if _, err := a.Lead(t.Context(), "duty", "a", 0); err != nil {
+		t.Fatal(err)
+	}
+	conn, _ := pending(t, a)
+	if l, err := b.Lead(t.Context(), "duty", "b", time.Minute); err != nil || l.ID != "b" || l.Epoch != 2 {
+		t.Fatalf("Lead: %+v, %v", l, err)
+	}
+	if _, err := conn.ExecContext(t.Context(), "COMMIT"); number(err) != errDeadlock {
+		t.Errorf("the COMMIT of the earlier holder: %v", err)
 	}
 }
 

@@ -50,12 +50,13 @@ func (c Config) Validate() error {
 
 // Store is an open database.
 type Store struct {
-	cfg    Config
-	hosts  *connector
-	db     *sql.DB
-	writer uint64        // names this open store in the log
-	seq    atomic.Uint64 // of its last attempt to commit
-	end    func()        // ends what Open started
+	cfg      Config
+	hosts    *connector
+	db       *sql.DB
+	writer   uint64        // names this open store in the log
+	seq      atomic.Uint64 // of its last attempt to commit
+	lockDead time.Duration // after so long without a beat the holder of the schema's lock is dead
+	end      func()        // ends what Open started
 }
 
 var (
@@ -78,19 +79,10 @@ const connectTimeout = time.Second
 // several hosts a goroutine looks, until Close, whether a better one than the
 // one in use is back.
 func Open(ctx context.Context, cfg Config) (*Store, error) {
-	if err := cfg.Validate(); err != nil {
-		return nil, err
-	}
-	hosts, err := configs(cfg.DSN, cfg.Password, min(connectTimeout, cfg.Timeout))
+	s, err := connect(cfg)
 	if err != nil {
 		return nil, err
 	}
-	s := &Store{cfg: cfg, hosts: newConnector(hosts), writer: rand.Uint64() >> 1} //nolint:gosec // a name, not a secret
-	s.db = sql.OpenDB(s.hosts)
-	s.db.SetMaxOpenConns(cfg.MaxConns)
-	s.db.SetMaxIdleConns(cfg.MaxConns)
-	s.db.SetConnMaxIdleTime(5 * time.Second) // below wait_timeout
-	s.db.SetConnMaxLifetime(5 * time.Minute)
 	if err := s.migrate(ctx); err != nil {
 		unreachable := elsewhere(err) || number(err) == 0 && s.db.PingContext(ctx) != nil
 		_ = s.db.Close() // the reason is in err
@@ -100,6 +92,24 @@ func Open(ctx context.Context, cfg Config) (*Store, error) {
 		return nil, fmt.Errorf("mysql: %w", err)
 	}
 	s.prefer(context.WithoutCancel(ctx), preferAfter)
+	return s, nil
+}
+
+// connect makes a store that will connect when it is used.
+func connect(cfg Config) (*Store, error) {
+	if err := cfg.Validate(); err != nil {
+		return nil, err
+	}
+	hosts, err := configs(cfg.DSN, cfg.Password, min(connectTimeout, cfg.Timeout))
+	if err != nil {
+		return nil, err
+	}
+	s := &Store{cfg: cfg, hosts: newConnector(hosts), writer: rand.Uint64() >> 1, lockDead: lockDead} //nolint:gosec // a name, not a secret
+	s.db = sql.OpenDB(s.hosts)
+	s.db.SetMaxOpenConns(cfg.MaxConns)
+	s.db.SetMaxIdleConns(cfg.MaxConns)
+	s.db.SetConnMaxIdleTime(5 * time.Second) // below wait_timeout
+	s.db.SetConnMaxLifetime(5 * time.Minute)
 	return s, nil
 }
 

@@ -3,9 +3,13 @@ package mysql
 import (
 	"context"
 	"database/sql"
+	"errors"
 	"fmt"
 	"hash/fnv"
+	"os"
 	"testing"
+
+	"go.uber.org/goleak"
 
 	"polestar/internal/testenv"
 	"polestar/store"
@@ -20,8 +24,12 @@ func TestMain(m *testing.M) {
 	if server, err = testenv.StartMariaDB(context.Background()); err != nil {
 		panic(err) // without its server nothing here can be tested
 	}
-	defer func() { _ = server.Stop() }()
-	m.Run()
+	code := m.Run()
+	if err := errors.Join(server.Stop(), goleak.Find()); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		code = 1
+	}
+	os.Exit(code)
 }
 
 // databaseFor makes a database for a name, once.
