@@ -6,7 +6,8 @@
 // order, and our transactions cannot deadlock with each other. The lock is
 // held for two round trips and one sync: everything that deciding reads comes
 // in one answer, and everything that is written goes in one request together
-// with its COMMIT (docs/decisions has the reasons).
+// with its COMMIT (docs/decisions has the reasons). Only at a node of a Galera
+// cluster each statement is a request of its own.
 //
 // Tables and columns are those of Polaris 1.12, widened where its widths lose
 // data; what only Polestar has begins with polestar_.

@@ -40,6 +40,7 @@ func TestGalera(t *testing.T) {
 	t.Run("writers at every node", c.writers)
 	t.Run("fence", c.fence)
 	t.Run("duty", c.duty)
+	t.Run("aborted transaction", c.aborted)
 	t.Run("lost answer", c.lostAnswer)
 	t.Run("cut off", c.cutOff)
 }
@@ -267,6 +268,41 @@ func (g *galera) duty(t *testing.T) {
 	}
 }
 
+// A transaction that a node aborts in favour of another node's leaves nothing,
+// wherever in its script that happens.
+func (g *galera) aborted(t *testing.T) {
+	dir := t.TempDir()
+	a, b := g.open(t, dir, store.DefaultLogBounds(), 0), g.open(t, dir, store.DefaultLogBounds(), 1)
+	defer func() { _, _ = a.Close(), b.Close() }()
+	conn, _ := pending(t, a)
+	var w script
+	w.add("DO SLEEP(20)") // it ends when the transaction is aborted, and says nothing
+	w.add("INSERT INTO polestar_override (instance_id, record) VALUES ('x', '')")
+	done := make(chan error, 1)
+	go func() {
+		_, err := w.run(t.Context(), conn, "COMMIT")
+		done <- err
+	}()
+	eventually(t, func() error {
+		var sleeping int
+		err := a.db.QueryRow("SELECT COUNT(*) FROM information_schema.processlist WHERE state = 'User sleep'").Scan(&sleeping)
+		if err == nil && sleeping == 0 {
+			err = errors.New("the script does not sleep yet")
+		}
+		return err
+	})
+	if _, err := b.db.Exec(moveFence); err != nil {
+		t.Fatal(err)
+	}
+	if err := <-done; number(err) != errDeadlock {
+		t.Errorf("the script: %v", err)
+	}
+	var left int
+	if err := b.db.QueryRow("SELECT COUNT(*) FROM polestar_override").Scan(&left); err != nil || left != 0 {
+		t.Errorf("%d rows are left: %v", left, err)
+	}
+}
+
 // The answer of a COMMIT is lost, and so is the node: another one knows.
 func (g *galera) lostAnswer(t *testing.T) {
 	for _, deliver := range []bool{true, false} {
@@ -341,26 +377,6 @@ func (g *galera) cutOff(t *testing.T) {
 	for _, n := range append(done, 1, 1000) {
 		if want := storetest.Instance("svc", n).ID; err != nil || !slices.Contains(ids, want) {
 			t.Errorf("%s is missing: %v", want, err)
-		}
-	}
-}
-
-// eventually calls f until it returns nil.
-func eventually(t *testing.T, f func() error) {
-	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 40*time.Second)
-	defer cancel()
-	tick := time.NewTicker(50 * time.Millisecond)
-	defer tick.Stop()
-	for {
-		err := f()
-		if err == nil {
-			return
-		}
-		select {
-		case <-tick.C:
-		case <-ctx.Done():
-			t.Fatal(err)
 		}
 	}
 }

@@ -6,8 +6,8 @@ import (
 	"errors"
 	"fmt"
 	"hash/fnv"
-	"os"
 	"testing"
+	"time"
 
 	"go.uber.org/goleak"
 
@@ -24,12 +24,10 @@ func TestMain(m *testing.M) {
 	if server, err = testenv.StartMariaDB(context.Background()); err != nil {
 		panic(err) // without its server nothing here can be tested
 	}
-	code := m.Run()
+	m.Run()
 	if err := errors.Join(server.Stop(), goleak.Find()); err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		code = 1
+		panic(err)
 	}
-	os.Exit(code)
 }
 
 // databaseFor makes a database for a name, once.
@@ -62,4 +60,24 @@ func openAt(t testing.TB, dir string, bounds store.LogBounds) *Store {
 
 func TestStore(t *testing.T) {
 	storetest.Run(t, func(t testing.TB, dir string, b store.LogBounds) store.Store { return openAt(t, dir, b) }, storetest.Caps{})
+}
+
+// eventually calls f until it returns nil.
+func eventually(t *testing.T, f func() error) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), 40*time.Second)
+	defer cancel()
+	tick := time.NewTicker(50 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		err := f()
+		if err == nil {
+			return
+		}
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			t.Fatal(err)
+		}
+	}
 }
