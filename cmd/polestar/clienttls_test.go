@@ -47,6 +47,10 @@ func TestClientCommandsSpeakTLS(t *testing.T) {
 	if out, err := run(t, command([]string{"get", "services"}, http)...); err == nil || !strings.Contains(err.Error(), "HTTPS") {
 		t.Errorf("plain text to a TLS door: %v %s", err, out)
 	}
+	words := []string{"deregister", "--service", "default/cart", "--host", "10.0.0.1", "--port", "80"}
+	if _, err := run(t, command(words, polaris)...); err == nil || !strings.Contains(err.Error(), "--tls") {
+		t.Errorf("plain text to a gRPC door with TLS: %v", err)
+	}
 	if _, err := run(t, command([]string{"get", "services", "--server", "http://" + w.web.Addr().String()}, creds)...); err == nil || !strings.Contains(err.Error(), "http:// is plain text") {
 		t.Errorf("http:// with TLS: %v", err)
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/polarismesh/specification/source/go/api/v1/model"
@@ -64,11 +65,20 @@ const callTime = 10 * time.Second
 func called(res *service_manage.Response, err error) error {
 	switch code := res.GetCode().GetValue(); {
 	case err != nil:
-		return &serverError{0, fmt.Errorf("no answer from the server: %w", err)}
+		return &serverError{0, fmt.Errorf("no answer from the server: %w%s", err, preface(err))}
 	case code != uint32(model.Code_ExecuteSuccess):
 		return &serverError{int(code / 1000), fmt.Errorf("the server answered %d: %s", code, res.GetInfo().GetValue())}
 	}
 	return nil
+}
+
+// preface is what helps when the first bytes of a connection were not
+// understood; empty for other errors. The error has no type, only this text.
+func preface(err error) string {
+	if strings.Contains(err.Error(), "server preface: EOF") || strings.Contains(err.Error(), "server preface: read tcp") {
+		return " (a door that speaks TLS needs --tls or --ca-file)"
+	}
+	return ""
 }
 
 // registration is what `polestar register` registers.
