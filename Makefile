@@ -2,7 +2,7 @@
 GO ?= go
 LINT = $(GO) tool -modfile=tools/go.mod golangci-lint
 
-.PHONY: build run test install check lint unit e2e demo bench bench-stores fuzz proto crash history sbom vuln
+.PHONY: build run test install check lint unit e2e demo bench bench-stores bench-cluster fuzz proto crash history sbom vuln
 
 build: ## bin/polestar
 	CGO_ENABLED=0 $(GO) build -o bin/polestar ./cmd/polestar
@@ -41,6 +41,9 @@ bench: build ## figures of this machine; starts its own server
 
 bench-stores: ## the embedded store beside MariaDB on this machine; under four minutes
 	cd e2e && $(GO) run ./stores
+
+bench-cluster: ## from one server of a cluster to another, with hints and without
+	cd e2e && $(GO) test -run '^$$' -bench BenchmarkSpread -benchtime 5x -timeout 15m .
 
 FUZZTIME ?= 20s
 fuzz: ## each fuzz target for FUZZTIME

@@ -21,7 +21,7 @@ import (
 )
 
 // startMariaDB starts a database server that ends with the test.
-func startMariaDB(t *testing.T) *testenv.MariaDB {
+func startMariaDB(t testing.TB) *testenv.MariaDB {
 	t.Helper()
 	db, err := testenv.StartMariaDB(t.Context())
 	if err != nil {
@@ -45,13 +45,13 @@ func startMariaDB(t *testing.T) *testenv.MariaDB {
 }
 
 // clusterNode makes a server of a cluster; it starts nothing.
-func clusterNode(t *testing.T, db *testenv.MariaDB, args ...string) *harness.Server {
+func clusterNode(t testing.TB, db *testenv.MariaDB, args ...string) *harness.Server {
 	t.Helper()
 	return clusterServer(t, db.DSN("polestar"), args...)
 }
 
 // clusterServer makes a server on a database; it starts nothing.
-func clusterServer(t *testing.T, dsn string, args ...string) *harness.Server {
+func clusterServer(t testing.TB, dsn string, args ...string) *harness.Server {
 	t.Helper()
 	dir := t.TempDir()
 	secret := filepath.Join(dir, "secret")
