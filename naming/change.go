@@ -11,12 +11,26 @@ const (
 	KindClient    Kind = 4
 	KindContract  Kind = 5
 	KindOverride  Kind = 6
+	KindUser      Kind = 7
+	KindGroup     Kind = 8
+	KindToken     Kind = 9
+	KindPolicy    Kind = 10
+	KindRefusal   Kind = 11 // in the change log only
 )
 
-// Kinds lists every kind; owners come before what belongs to them.
+// Kinds lists every kind of which the world has objects; owners come before what
+// belongs to them.
 func Kinds() []Kind {
-	return []Kind{KindNamespace, KindService, KindInstance, KindClient, KindContract, KindOverride}
+	return []Kind{
+		KindNamespace, KindService, KindInstance, KindClient, KindContract, KindOverride, KindUser, KindGroup, KindToken, KindPolicy,
+	}
 }
+
+// Access reports whether objects of the kind say who may do what.
+func (k Kind) Access() bool { return k >= KindUser && k <= KindPolicy }
+
+// Kept reports whether stores keep objects of the kind, beside the change log.
+func (k Kind) Kept() bool { return k != KindRefusal }
 
 func (k Kind) String() string {
 	switch k {
@@ -32,19 +46,31 @@ func (k Kind) String() string {
 		return "contract"
 	case KindOverride:
 		return "override"
+	case KindUser:
+		return "user"
+	case KindGroup:
+		return "group"
+	case KindToken:
+		return "token"
+	case KindPolicy:
+		return "policy"
+	case KindRefusal:
+		return "refusal"
 	default:
 		return "unknown"
 	}
 }
 
-// Object is anything the store keeps: *Namespace, *Service, *Instance,
-// *Client, *Contract or *Override.
+// Object is anything the store keeps: *Namespace, *Service, *Instance, *Client,
+// *Contract, *Override, *User, *Group, *Token or *Policy; or a *Refusal, which
+// only the change log has.
 type Object interface {
 	// ObjectKind tells which of them it is.
 	ObjectKind() Kind
 	// ObjectKey is the key within the kind: a namespace's name, a service's
 	// [ServiceKey.StoreKey], an instance's or a client's id, a contract's
-	// [ContractKey], the id of the instance that an override is for.
+	// [ContractKey], the id of the instance that an override is for, the id of
+	// anything else.
 	ObjectKey() string
 	// ObjectRevision is the revision of the object's last change.
 	ObjectRevision() Revision
@@ -115,6 +141,7 @@ func (k ServiceKey) StoreKey() string { return k.Namespace + "\x00" + k.Name }
 // Actor says who asked for a change.
 type Actor struct {
 	Principal string // authenticated name; empty when nobody had to say
+	ID        string // of the principal; empty like it
 	Address   string // ip of the peer; empty for the server itself
 	Agent     string // kind and version of the client, as it said
 }
@@ -130,11 +157,12 @@ const (
 	CauseOperator Cause = "operator"
 	CauseAuto     Cause = "auto-created" // a first registration needed it
 	CauseCleanup  Cause = "clean-up"     // a clean-up job found it unused
+	CauseRefused  Cause = "refused"      // nothing changed: somebody was turned down
 )
 
 // Causes lists every cause.
 func Causes() []Cause {
-	return []Cause{CauseClient, CauseLease, CauseBeat, CauseOperator, CauseAuto, CauseCleanup}
+	return []Cause{CauseClient, CauseLease, CauseBeat, CauseOperator, CauseAuto, CauseCleanup, CauseRefused}
 }
 
 // Change is one object's transition, decided and ready to be stored.

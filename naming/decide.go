@@ -76,13 +76,13 @@ func (w *Register) createService(v *overlay) (Result, error) {
 		v.createNamespace(key.Namespace, auto)
 	}
 	v.put(nil, &Service{
-		ID: ServiceID(key), Key: key, Owner: ownerOf(w.Actor), Auto: true, Created: v.now, Modified: v.now, Revision: v.revision,
+		ID: ServiceID(key), Key: key, Owner: ownerOf(w.Actor), Creator: w.Actor.ID, Auto: true, Created: v.now, Modified: v.now, Revision: v.revision,
 	}, auto)
 	return Result{}, nil
 }
 
 func (o *overlay) createNamespace(name string, c Change) {
-	n := &Namespace{Name: name, Owner: ownerOf(c.Actor), Created: o.now, Modified: o.now, Revision: o.revision}
+	n := &Namespace{Name: name, Owner: ownerOf(c.Actor), Creator: c.Actor.ID, Created: o.now, Modified: o.now, Revision: o.revision}
 	o.put(nil, n, c)
 }
 

@@ -3,7 +3,9 @@ package naming
 import (
 	"crypto/sha256"
 	"fmt"
+	"strconv"
 	"strings"
+	"time"
 )
 
 // Difference is one field of an object that a change made otherwise. The
@@ -32,6 +34,19 @@ func Differences(c *Change) []Difference {
 		compare(&d, c, x, clientFields)
 	case *Contract:
 		compare(&d, c, x, contractFields)
+	case *User:
+		compare(&d, c, x, userFields)
+	case *Group:
+		compare(&d, c, x, func(g *Group, f func(string, any)) {
+			f("comment", g.Comment)
+			f("members", strings.Join(g.Members, ","))
+		})
+	case *Token:
+		compare(&d, c, x, tokenFields)
+	case *Policy:
+		compare(&d, c, x, policyFields)
+	case *Refusal:
+		compare(&d, c, x, refusalFields)
 	}
 	return d.differences(c)
 }
@@ -172,4 +187,63 @@ func contractFields(c *Contract, f func(string, any)) {
 	f("protocol", c.Protocol)
 	f("version", c.Version)
 	f("body", fmt.Sprintf("%d bytes, SHA-256 %.8x", len(c.Body), sha256.Sum256(c.Body)))
+}
+
+// secret tells that there is a secret, and whether it is another one; never what
+// it is, nor anything that it could be guessed from.
+func secret(of string) string {
+	if of == "" {
+		return ""
+	}
+	return fmt.Sprintf("set (%.4x)", sha256.Sum256([]byte("polestar secret\x00"+of)))
+}
+
+func userFields(u *User, f func(string, any)) {
+	f("id", u.ID)
+	f("comment", u.Comment)
+	f("main", u.Main)
+	f("password", secret(u.Password))
+	f("identities", strings.Join(u.Identities, ","))
+	f("disabled", u.Disabled)
+}
+
+func tokenFields(t *Token, f func(string, any)) {
+	f("owner", t.Owner)
+	f("comment", t.Comment)
+	f("disabled", t.Disabled)
+	f("expires", timeText(t.Expires))
+}
+
+func policyFields(p *Policy, f func(string, any)) {
+	f("id", p.ID)
+	f("comment", p.Comment)
+	f("deny", p.Deny)
+	f("default", p.Default)
+	f("users", strings.Join(p.Users, ","))
+	f("groups", strings.Join(p.Groups, ","))
+	f("actions", strings.Join(p.Actions, ","))
+	all := make([]string, len(p.Resources))
+	for n, s := range p.Resources {
+		if all[n] = s.Namespace + "/" + s.Service; s.Created {
+			all[n] = "created"
+		}
+	}
+	f("resources", strings.Join(all, ","))
+}
+
+func refusalFields(r *Refusal, f func(string, any)) {
+	f("principal", r.Principal)
+	f("address", r.Address)
+	f("action", r.Action)
+	f("method", r.Method)
+	f("count", strconv.FormatUint(r.Count, 10))
+	f("first", timeText(r.First))
+	f("last", timeText(r.Last))
+}
+
+func timeText(m Micros) string {
+	if m == 0 {
+		return ""
+	}
+	return time.UnixMicro(int64(m)).UTC().Format(time.RFC3339Nano)
 }

@@ -32,6 +32,19 @@ const (
 	ClientCreated   EventType = "ClientCreated"
 	ClientUpdated   EventType = "ClientUpdated"
 	ClientDeleted   EventType = "ClientDeleted"
+	UserCreated     EventType = "UserCreated"
+	UserUpdated     EventType = "UserUpdated"
+	UserDeleted     EventType = "UserDeleted"
+	GroupCreated    EventType = "GroupCreated"
+	GroupUpdated    EventType = "GroupUpdated"
+	GroupDeleted    EventType = "GroupDeleted"
+	TokenCreated    EventType = "TokenCreated"
+	TokenUpdated    EventType = "TokenUpdated"
+	TokenDeleted    EventType = "TokenDeleted"
+	PolicyCreated   EventType = "PolicyCreated"
+	PolicyUpdated   EventType = "PolicyUpdated"
+	PolicyDeleted   EventType = "PolicyDeleted"
+	RequestRefused  EventType = "RequestRefused" // somebody was turned down
 )
 
 // EventTypes lists every type.
@@ -41,6 +54,8 @@ func EventTypes() []EventType {
 		NamespaceCreated, NamespaceUpdated, NamespaceDeleted, ServiceCreated, ServiceUpdated, ServiceDeleted,
 		AliasCreated, AliasUpdated, AliasDeleted, ContractCreated, ContractUpdated, ContractDeleted,
 		OverrideCreated, OverrideUpdated, OverrideDeleted, ClientCreated, ClientUpdated, ClientDeleted,
+		UserCreated, UserUpdated, UserDeleted, GroupCreated, GroupUpdated, GroupDeleted, TokenCreated, TokenUpdated, TokenDeleted,
+		PolicyCreated, PolicyUpdated, PolicyDeleted, RequestRefused,
 	}
 }
 
@@ -84,6 +99,16 @@ func typesOf(c *Change) []EventType {
 		return one(c, OverrideCreated, OverrideUpdated, OverrideDeleted)
 	case *Client:
 		return one(c, ClientCreated, ClientUpdated, ClientDeleted)
+	case *User:
+		return one(c, UserCreated, UserUpdated, UserDeleted)
+	case *Group:
+		return one(c, GroupCreated, GroupUpdated, GroupDeleted)
+	case *Token:
+		return one(c, TokenCreated, TokenUpdated, TokenDeleted)
+	case *Policy:
+		return one(c, PolicyCreated, PolicyUpdated, PolicyDeleted)
+	case *Refusal:
+		return []EventType{RequestRefused}
 	default:
 		return nil
 	}

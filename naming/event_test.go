@@ -22,6 +22,7 @@ func TestEvents(t *testing.T) {
 	set := func(i *naming.Instance) { i.Operator = &naming.Operator{Weight: new(uint32(100)), Own: i.Own()} }
 	ns, svc, contract := &naming.Namespace{Name: "n"}, &naming.Service{Key: orders}, &naming.Contract{Service: orders}
 	alias, kept, proc := &naming.Service{Key: stocks, AliasFor: orders}, &naming.Override{InstanceID: "a"}, &naming.Client{ID: "c"}
+	user, group, token, policy := &naming.User{ID: "u"}, &naming.Group{ID: "g"}, &naming.Token{ID: "t"}, &naming.Policy{ID: "p"}
 	seen := map[naming.EventType]bool{}
 	for _, c := range []struct {
 		name          string
@@ -57,6 +58,19 @@ func TestEvents(t *testing.T) {
 		{"client", nil, proc, []naming.EventType{naming.ClientCreated}},
 		{"client", proc, proc, []naming.EventType{naming.ClientUpdated}},
 		{"client", proc, nil, []naming.EventType{naming.ClientDeleted}},
+		{"user", nil, user, []naming.EventType{naming.UserCreated}},
+		{"user", user, user, []naming.EventType{naming.UserUpdated}},
+		{"user", user, nil, []naming.EventType{naming.UserDeleted}},
+		{"group", nil, group, []naming.EventType{naming.GroupCreated}},
+		{"group", group, group, []naming.EventType{naming.GroupUpdated}},
+		{"group", group, nil, []naming.EventType{naming.GroupDeleted}},
+		{"token", nil, token, []naming.EventType{naming.TokenCreated}},
+		{"token", token, token, []naming.EventType{naming.TokenUpdated}},
+		{"token", token, nil, []naming.EventType{naming.TokenDeleted}},
+		{"policy", nil, policy, []naming.EventType{naming.PolicyCreated}},
+		{"policy", policy, policy, []naming.EventType{naming.PolicyUpdated}},
+		{"policy", policy, nil, []naming.EventType{naming.PolicyDeleted}},
+		{"refusal", nil, &naming.Refusal{}, []naming.EventType{naming.RequestRefused}},
 	} {
 		var got []naming.EventType
 		commit := naming.Commit{Revision: 7, Time: 9, Changes: []naming.Change{

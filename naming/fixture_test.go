@@ -20,14 +20,15 @@ type shelf struct {
 	contracts  map[string]*naming.Contract
 	overrides  map[string]*naming.Override
 	epochs     map[string]uint64
-	fail       error // what every read answers
+	access     map[string]naming.Object // by kind and id
+	fail       error                    // what every read answers
 }
 
 func newShelf() *shelf {
 	return &shelf{
 		namespaces: map[string]*naming.Namespace{}, services: map[naming.ServiceKey]*naming.Service{},
 		instances: map[string]*naming.Instance{}, clients: map[string]*naming.Client{},
-		contracts: map[string]*naming.Contract{}, overrides: map[string]*naming.Override{},
+		contracts: map[string]*naming.Contract{}, overrides: map[string]*naming.Override{}, access: map[string]naming.Object{},
 	}
 }
 
@@ -81,6 +82,12 @@ func (s *shelf) ContractsOf(key naming.ServiceKey, visit func(*naming.Contract))
 }
 
 func (s *shelf) Epoch(duty string) (uint64, error) { return s.epochs[duty], s.fail }
+func (s *shelf) Access(visit func(naming.Object)) error {
+	for _, o := range s.access {
+		visit(o)
+	}
+	return s.fail
+}
 
 // apply decides one group and stores what came out, at a time that follows
 // from the revision.
@@ -115,6 +122,9 @@ func (s *shelf) put(commit naming.Commit) {
 			keep(s.contracts, x.ObjectKey(), x, c)
 		case *naming.Override:
 			keep(s.overrides, x.InstanceID, x, c)
+		case *naming.Refusal: // in the log only
+		default:
+			keep(s.access, x.ObjectKind().String()+x.ObjectKey(), x, c)
 		}
 	}
 }

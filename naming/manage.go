@@ -121,7 +121,7 @@ func (w *PutNamespace) decide(v *overlay) (Result, error) {
 			return refuse(err), nil
 		}
 	}
-	after := &Namespace{Name: w.Name, Owner: ownerOf(w.Actor), Created: v.now}
+	after := &Namespace{Name: w.Name, Owner: ownerOf(w.Actor), Creator: w.Actor.ID, Created: v.now}
 	if before != nil {
 		*after = *before
 	}
@@ -197,7 +197,7 @@ func (o *overlay) prepare(key ServiceKey, mode Mode, want Revision, autoCreate b
 		c.Cause = CauseAuto
 		o.createNamespace(key.Namespace, c)
 	}
-	return nil, &Service{ID: ServiceID(key), Key: key, Owner: ownerOf(c.Actor), Created: o.now}, Result{}, nil
+	return nil, &Service{ID: ServiceID(key), Key: key, Owner: ownerOf(c.Actor), Creator: c.Actor.ID, Created: o.now}, Result{}, nil
 }
 
 // putService stores after unless nothing of it differs from before.

@@ -24,6 +24,8 @@ type View interface {
 	// Epoch returns the epoch of a duty, 0 when nobody ever had it. It does not
 	// change before the commit.
 	Epoch(duty string) (uint64, error)
+	// Access visits all users, groups, tokens and policies.
+	Access(visit func(Object)) error
 }
 
 // Usage is how much belongs to a service, or what a group adds to that.
@@ -119,7 +121,8 @@ func panicked(w Write, err *error) {
 func (r *Result) madeBy(rev Revision) bool {
 	return r.Instance != nil && r.Instance.Revision == rev || r.Client != nil && r.Client.Revision == rev ||
 		r.Service != nil && r.Service.Revision == rev || r.Namespace != nil && r.Namespace.Revision == rev ||
-		r.Contract != nil && r.Contract.Revision == rev
+		r.Contract != nil && r.Contract.Revision == rev || r.User != nil && r.User.Revision == rev ||
+		r.Group != nil && r.Group.Revision == rev || r.Token != nil && r.Token.Revision == rev || r.Policy != nil && r.Policy.Revision == rev
 }
 
 // objectID names an object of any kind.
@@ -138,6 +141,7 @@ type overlay struct {
 	changes  []Change
 	objects  map[objectID]Object // nil: the group deleted it
 	usage    map[ServiceKey]Usage
+	access   *access // nil until somebody asks
 }
 
 // find returns what the group left of an object, else what is stored.
@@ -239,6 +243,7 @@ func (o *overlay) put(before, after Object, c Change) {
 	c.Before, c.After = before, after
 	o.changes = append(o.changes, c)
 	o.objects[idOf(c.Object())] = after
+	o.access.changed(&c)
 	if key, u, ok := UsageOf(&c); ok {
 		o.usage[key] = o.usage[key].Add(u)
 	}

@@ -4,7 +4,8 @@ package naming
 type Subject struct {
 	Kind    string     // of the object, or "alias"
 	Service ServiceKey // of a namespace only its namespace; zero of a client
-	// ID is that of the instance, client or contract; else empty.
+	// ID is that of the instance, client, contract or token, or the name of the
+	// user, group or policy; else empty.
 	ID   string
 	Host string // of an instance or override
 	Port uint32
@@ -29,6 +30,16 @@ func SubjectOf(o Object) Subject {
 		s.ID, s.Host = x.ID, x.Host
 	case *Contract:
 		s.Service, s.ID = x.Service, x.ID()
+	case *User:
+		s.ID = x.Name
+	case *Group:
+		s.ID = x.Name
+	case *Token:
+		s.ID = x.ID
+	case *Policy:
+		s.ID = x.Name
+	case *Refusal:
+		s.Service = x.Service
 	}
 	return s
 }

@@ -87,6 +87,17 @@ type World interface {
 	// Overrides walks what operators set on instances that are not registered
 	// now, in order of the instances' ids.
 	Overrides() iter.Seq[*Override]
+	// Users walks the users in order of their id.
+	Users() iter.Seq[*User]
+	// Groups walks the groups in order of their id.
+	Groups() iter.Seq[*Group]
+	// Tokens walks the tokens in order of their id.
+	Tokens() iter.Seq[*Token]
+	// Policies walks the policies in order of their id.
+	Policies() iter.Seq[*Policy]
+	// AccessRevision is the newest revision at which a user, group, token or
+	// policy came, went or changed.
+	AccessRevision() Revision
 }
 
 // Resolve returns the state of a service, of an alias that of the service it

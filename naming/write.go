@@ -19,6 +19,7 @@ type Needs struct {
 	Contracts  []*Contract  // by their service and ID
 	Usage      []ServiceKey // services whose usage is counted
 	Duties     []string     // whose epochs are asked for
+	Access     bool         // all users, groups, tokens and policies
 }
 
 // Outcome says what a write did.
@@ -43,6 +44,10 @@ type Result struct {
 	Service   *Service
 	Namespace *Namespace
 	Contract  *Contract
+	User      *User
+	Group     *Group
+	Token     *Token
+	Policy    *Policy
 	Revision  Revision // the commit that made it so; for Unchanged and Absent one that already had it so
 	Err       error    // this write was refused; its neighbours were not
 }

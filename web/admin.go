@@ -36,7 +36,8 @@ var outcomes = map[naming.Outcome]string{
 
 // actor tells who asks.
 func actor(r *http.Request) naming.Actor {
-	a := naming.Actor{Principal: callerOf(r).principal.Name, Agent: plain(r.UserAgent())}
+	by := callerOf(r).principal
+	a := naming.Actor{Principal: by.Name, ID: by.ID, Agent: plain(r.UserAgent())}
 	if host, _, err := net.SplitHostPort(r.RemoteAddr); err == nil {
 		a.Address = host
 	}

@@ -22,7 +22,7 @@ type (
 		Kind      string       `json:"kind"`
 		Namespace string       `json:"namespace,omitempty"`
 		Service   string       `json:"service,omitempty"`
-		ID        string       `json:"id,omitempty"` // of an instance, a client or a contract
+		ID        string       `json:"id,omitempty"` // of an instance, client, contract or token; the name of a user, group or policy
 		Host      string       `json:"host,omitempty"`
 		Port      uint32       `json:"port,omitempty"`
 		Actor     Actor        `json:"actor"`
@@ -55,7 +55,7 @@ func changeOf(rev naming.Revision, index int, at naming.Micros, c *naming.Change
 	out := Change{
 		Revision: uint64(rev), Index: index, Time: micros(at), Action: action(c), Kind: about.Kind,
 		Namespace: about.Service.Namespace, Service: about.Service.Name, ID: about.ID, Host: about.Host, Port: about.Port,
-		Actor: Actor(c.Actor), Cause: string(c.Cause), Reason: c.Reason, Fields: []Difference{},
+		Actor: Actor{Principal: c.Actor.Principal, Address: c.Actor.Address, Agent: c.Actor.Agent}, Cause: string(c.Cause), Reason: c.Reason, Fields: []Difference{},
 	}
 	for _, d := range naming.Differences(c) {
 		out.Fields = append(out.Fields, Difference(d))
@@ -108,7 +108,9 @@ func aboutFilters(more ...string) []string {
 }
 
 // subjectKinds are the values of kind.
-var subjectKinds = []string{"namespace", "service", "alias", "instance", "override", "contract", "client"}
+var subjectKinds = []string{
+	"namespace", "service", "alias", "instance", "override", "contract", "client", "user", "group", "token", "policy", "refusal",
+}
 
 func readAbout(q query) (about, *refusal) {
 	a := about{

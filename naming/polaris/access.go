@@ -169,7 +169,7 @@ func (a *access) refuse(ctx context.Context, q *request, r auth.Resource, err er
 
 // actorOf says who is calling, for the change log.
 func actorOf(ctx context.Context, q *request) naming.Actor {
-	a := naming.Actor{Principal: q.by.Name, Address: addressOf(ctx)}
+	a := naming.Actor{Principal: q.by.Name, ID: q.by.ID, Address: addressOf(ctx)}
 	if v := metadata.ValueFromIncomingContext(ctx, "user-agent"); len(v) > 0 {
 		a.Agent = plain(v[0])
 	}

@@ -54,7 +54,9 @@ func (l *Loader) Add(o naming.Object) error {
 	case *naming.Override:
 		l.next.overrides.Set(x.InstanceID, x)
 	default:
-		return fmt.Errorf("registry: unknown kind of object %T", o)
+		if !l.next.access.put(o, false, o.ObjectRevision()) {
+			return fmt.Errorf("registry: unknown kind of object %T", o)
+		}
 	}
 	return nil
 }
@@ -85,6 +87,7 @@ func (l *Loader) Publish(head naming.Revision) error {
 	}
 	// When a service last disappeared is not stored: the head is never too old.
 	l.next.revision, l.next.servicesRevision = head, head
+	l.next.access.revision = head // nor is when a user or a token went
 
 	r := l.into
 	r.mu.Lock()

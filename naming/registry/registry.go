@@ -107,6 +107,8 @@ func (e *editor) apply(c *naming.Change) {
 		place(e.next.contracts, x.ObjectKey(), x, c.Deleted())
 	case *naming.Override:
 		place(e.next.overrides, x.InstanceID, x, c.Deleted())
+	default:
+		e.next.access.put(c.Object(), c.Deleted(), e.next.revision)
 	}
 }
 

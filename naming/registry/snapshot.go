@@ -26,6 +26,7 @@ type Snapshot struct {
 	names            *btree.Map[string, naming.ServiceKey] // name, NUL, namespace → service
 	exporting        *btree.Map[string, naming.ServiceKey] // services with an ExportTo, by naming.ServiceKey.StoreKey
 	aliases          *btree.Map[string, *naming.Service]   // of the service, NUL, of the alias: naming.ServiceKey.StoreKey
+	access           access
 }
 
 var _ naming.World = (*Snapshot)(nil)
@@ -41,6 +42,7 @@ func newSnapshot() *Snapshot {
 		names:      new(btree.Map[string, naming.ServiceKey]),
 		exporting:  new(btree.Map[string, naming.ServiceKey]),
 		aliases:    new(btree.Map[string, *naming.Service]),
+		access:     newAccess(),
 	}
 }
 
@@ -56,6 +58,7 @@ func (s *Snapshot) edit() *Snapshot {
 	next.names = s.names.Copy()
 	next.exporting = s.exporting.Copy()
 	next.aliases = s.aliases.Copy()
+	next.access = s.access.edit()
 	return &next
 }
 
@@ -207,7 +210,7 @@ func (s *Snapshot) Object(kind naming.Kind, key string) naming.Object {
 	case naming.KindOverride:
 		return object(s.overrides, key)
 	}
-	return nil
+	return s.access.object(kind, key)
 }
 
 // object finds one; nothing is a nil interface.
@@ -223,7 +226,8 @@ func (s *Snapshot) Objects() iter.Seq[naming.Object] {
 	return func(yield func(naming.Object) bool) {
 		_ = each(s.namespaces, yield) &&
 			each(s.services, func(st *naming.ServiceState) bool { return yield(st.Service) }) &&
-			each(s.byID, yield) && each(s.clients, yield) && each(s.contracts, yield) && each(s.overrides, yield)
+			each(s.byID, yield) && each(s.clients, yield) && each(s.contracts, yield) && each(s.overrides, yield) &&
+			s.access.each(yield)
 	}
 }
 
@@ -240,7 +244,7 @@ func each[V any, O any](in *btree.Map[string, V], yield func(O) bool) bool {
 
 // Len returns how many objects there are of all kinds.
 func (s *Snapshot) Len() int {
-	return s.namespaces.Len() + s.services.Len() + s.byID.Len() + s.clients.Len() + s.contracts.Len() + s.overrides.Len()
+	return s.namespaces.Len() + s.services.Len() + s.byID.Len() + s.clients.Len() + s.contracts.Len() + s.overrides.Len() + s.access.len()
 }
 
 // under walks the values whose keys begin with prefix, in order.

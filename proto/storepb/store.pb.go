@@ -145,6 +145,7 @@ type Namespace struct {
 	ModifiedUs      int64                  `protobuf:"varint,5,opt,name=modified_us,json=modifiedUs,proto3" json:"modified_us,omitempty"`
 	Revision        uint64                 `protobuf:"varint,6,opt,name=revision,proto3" json:"revision,omitempty"`                                       // of its last change
 	ServiceExportTo []string               `protobuf:"bytes,7,rep,name=service_export_to,json=serviceExportTo,proto3" json:"service_export_to,omitempty"` // sorted
+	Creator         string                 `protobuf:"bytes,8,opt,name=creator,proto3" json:"creator,omitempty"`                                          // id of a principal
 	unknownFields   protoimpl.UnknownFields
 	sizeCache       protoimpl.SizeCache
 }
@@ -228,6 +229,13 @@ func (x *Namespace) GetServiceExportTo() []string {
 	return nil
 }
 
+func (x *Namespace) GetCreator() string {
+	if x != nil {
+		return x.Creator
+	}
+	return ""
+}
+
 type Service struct {
 	state             protoimpl.MessageState `protogen:"open.v1"`
 	Id                string                 `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
@@ -245,8 +253,9 @@ type Service struct {
 	ExportTo          []string               `protobuf:"bytes,13,rep,name=export_to,json=exportTo,proto3" json:"export_to,omitempty"`                              // sorted
 	AliasForNamespace string                 `protobuf:"bytes,14,opt,name=alias_for_namespace,json=aliasForNamespace,proto3" json:"alias_for_namespace,omitempty"` // of an alias
 	AliasForName      string                 `protobuf:"bytes,15,opt,name=alias_for_name,json=aliasForName,proto3" json:"alias_for_name,omitempty"`
-	Auto              bool                   `protobuf:"varint,16,opt,name=auto,proto3" json:"auto,omitempty"` // made by a first registration, and nobody touched it since
-	Cmdb              []string               `protobuf:"bytes,17,rep,name=cmdb,proto3" json:"cmdb,omitempty"`  // cmdb_mod1 to cmdb_mod3; empty when all three are
+	Auto              bool                   `protobuf:"varint,16,opt,name=auto,proto3" json:"auto,omitempty"`      // made by a first registration, and nobody touched it since
+	Cmdb              []string               `protobuf:"bytes,17,rep,name=cmdb,proto3" json:"cmdb,omitempty"`       // cmdb_mod1 to cmdb_mod3; empty when all three are
+	Creator           string                 `protobuf:"bytes,18,opt,name=creator,proto3" json:"creator,omitempty"` // id of a principal
 	unknownFields     protoimpl.UnknownFields
 	sizeCache         protoimpl.SizeCache
 }
@@ -398,6 +407,13 @@ func (x *Service) GetCmdb() []string {
 		return x.Cmdb
 	}
 	return nil
+}
+
+func (x *Service) GetCreator() string {
+	if x != nil {
+		return x.Creator
+	}
+	return ""
 }
 
 type Instance struct {
@@ -1084,6 +1100,631 @@ func (x *Contract) GetRevision() uint64 {
 	return 0
 }
 
+type User struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Id            string                 `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
+	Name          string                 `protobuf:"bytes,2,opt,name=name,proto3" json:"name,omitempty"`
+	Comment       string                 `protobuf:"bytes,3,opt,name=comment,proto3" json:"comment,omitempty"`
+	Main          bool                   `protobuf:"varint,4,opt,name=main,proto3" json:"main,omitempty"`
+	Password      string                 `protobuf:"bytes,5,opt,name=password,proto3" json:"password,omitempty"`     // argon2id in PHC form
+	Identities    []string               `protobuf:"bytes,6,rep,name=identities,proto3" json:"identities,omitempty"` // sorted
+	Disabled      bool                   `protobuf:"varint,7,opt,name=disabled,proto3" json:"disabled,omitempty"`
+	CreatedUs     int64                  `protobuf:"varint,8,opt,name=created_us,json=createdUs,proto3" json:"created_us,omitempty"`
+	ModifiedUs    int64                  `protobuf:"varint,9,opt,name=modified_us,json=modifiedUs,proto3" json:"modified_us,omitempty"`
+	Revision      uint64                 `protobuf:"varint,10,opt,name=revision,proto3" json:"revision,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *User) Reset() {
+	*x = User{}
+	mi := &file_storepb_store_proto_msgTypes[10]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *User) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*User) ProtoMessage() {}
+
+func (x *User) ProtoReflect() protoreflect.Message {
+	mi := &file_storepb_store_proto_msgTypes[10]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use User.ProtoReflect.Descriptor instead.
+func (*User) Descriptor() ([]byte, []int) {
+	return file_storepb_store_proto_rawDescGZIP(), []int{10}
+}
+
+func (x *User) GetId() string {
+	if x != nil {
+		return x.Id
+	}
+	return ""
+}
+
+func (x *User) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *User) GetComment() string {
+	if x != nil {
+		return x.Comment
+	}
+	return ""
+}
+
+func (x *User) GetMain() bool {
+	if x != nil {
+		return x.Main
+	}
+	return false
+}
+
+func (x *User) GetPassword() string {
+	if x != nil {
+		return x.Password
+	}
+	return ""
+}
+
+func (x *User) GetIdentities() []string {
+	if x != nil {
+		return x.Identities
+	}
+	return nil
+}
+
+func (x *User) GetDisabled() bool {
+	if x != nil {
+		return x.Disabled
+	}
+	return false
+}
+
+func (x *User) GetCreatedUs() int64 {
+	if x != nil {
+		return x.CreatedUs
+	}
+	return 0
+}
+
+func (x *User) GetModifiedUs() int64 {
+	if x != nil {
+		return x.ModifiedUs
+	}
+	return 0
+}
+
+func (x *User) GetRevision() uint64 {
+	if x != nil {
+		return x.Revision
+	}
+	return 0
+}
+
+type Group struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Id            string                 `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
+	Name          string                 `protobuf:"bytes,2,opt,name=name,proto3" json:"name,omitempty"`
+	Comment       string                 `protobuf:"bytes,3,opt,name=comment,proto3" json:"comment,omitempty"`
+	Members       []string               `protobuf:"bytes,4,rep,name=members,proto3" json:"members,omitempty"` // ids of users, sorted
+	CreatedUs     int64                  `protobuf:"varint,5,opt,name=created_us,json=createdUs,proto3" json:"created_us,omitempty"`
+	ModifiedUs    int64                  `protobuf:"varint,6,opt,name=modified_us,json=modifiedUs,proto3" json:"modified_us,omitempty"`
+	Revision      uint64                 `protobuf:"varint,7,opt,name=revision,proto3" json:"revision,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Group) Reset() {
+	*x = Group{}
+	mi := &file_storepb_store_proto_msgTypes[11]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Group) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Group) ProtoMessage() {}
+
+func (x *Group) ProtoReflect() protoreflect.Message {
+	mi := &file_storepb_store_proto_msgTypes[11]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Group.ProtoReflect.Descriptor instead.
+func (*Group) Descriptor() ([]byte, []int) {
+	return file_storepb_store_proto_rawDescGZIP(), []int{11}
+}
+
+func (x *Group) GetId() string {
+	if x != nil {
+		return x.Id
+	}
+	return ""
+}
+
+func (x *Group) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *Group) GetComment() string {
+	if x != nil {
+		return x.Comment
+	}
+	return ""
+}
+
+func (x *Group) GetMembers() []string {
+	if x != nil {
+		return x.Members
+	}
+	return nil
+}
+
+func (x *Group) GetCreatedUs() int64 {
+	if x != nil {
+		return x.CreatedUs
+	}
+	return 0
+}
+
+func (x *Group) GetModifiedUs() int64 {
+	if x != nil {
+		return x.ModifiedUs
+	}
+	return 0
+}
+
+func (x *Group) GetRevision() uint64 {
+	if x != nil {
+		return x.Revision
+	}
+	return 0
+}
+
+type Token struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Id            string                 `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
+	Owner         string                 `protobuf:"bytes,2,opt,name=owner,proto3" json:"owner,omitempty"` // id of a user or a group
+	Hash          string                 `protobuf:"bytes,3,opt,name=hash,proto3" json:"hash,omitempty"`   // SHA-256 of the text, in hexadecimal
+	Comment       string                 `protobuf:"bytes,4,opt,name=comment,proto3" json:"comment,omitempty"`
+	Disabled      bool                   `protobuf:"varint,5,opt,name=disabled,proto3" json:"disabled,omitempty"`
+	ExpiresUs     int64                  `protobuf:"varint,6,opt,name=expires_us,json=expiresUs,proto3" json:"expires_us,omitempty"` // 0: never
+	CreatedUs     int64                  `protobuf:"varint,7,opt,name=created_us,json=createdUs,proto3" json:"created_us,omitempty"`
+	ModifiedUs    int64                  `protobuf:"varint,8,opt,name=modified_us,json=modifiedUs,proto3" json:"modified_us,omitempty"`
+	Revision      uint64                 `protobuf:"varint,9,opt,name=revision,proto3" json:"revision,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Token) Reset() {
+	*x = Token{}
+	mi := &file_storepb_store_proto_msgTypes[12]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Token) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Token) ProtoMessage() {}
+
+func (x *Token) ProtoReflect() protoreflect.Message {
+	mi := &file_storepb_store_proto_msgTypes[12]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Token.ProtoReflect.Descriptor instead.
+func (*Token) Descriptor() ([]byte, []int) {
+	return file_storepb_store_proto_rawDescGZIP(), []int{12}
+}
+
+func (x *Token) GetId() string {
+	if x != nil {
+		return x.Id
+	}
+	return ""
+}
+
+func (x *Token) GetOwner() string {
+	if x != nil {
+		return x.Owner
+	}
+	return ""
+}
+
+func (x *Token) GetHash() string {
+	if x != nil {
+		return x.Hash
+	}
+	return ""
+}
+
+func (x *Token) GetComment() string {
+	if x != nil {
+		return x.Comment
+	}
+	return ""
+}
+
+func (x *Token) GetDisabled() bool {
+	if x != nil {
+		return x.Disabled
+	}
+	return false
+}
+
+func (x *Token) GetExpiresUs() int64 {
+	if x != nil {
+		return x.ExpiresUs
+	}
+	return 0
+}
+
+func (x *Token) GetCreatedUs() int64 {
+	if x != nil {
+		return x.CreatedUs
+	}
+	return 0
+}
+
+func (x *Token) GetModifiedUs() int64 {
+	if x != nil {
+		return x.ModifiedUs
+	}
+	return 0
+}
+
+func (x *Token) GetRevision() uint64 {
+	if x != nil {
+		return x.Revision
+	}
+	return 0
+}
+
+type Policy struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Id            string                 `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
+	Name          string                 `protobuf:"bytes,2,opt,name=name,proto3" json:"name,omitempty"`
+	Comment       string                 `protobuf:"bytes,3,opt,name=comment,proto3" json:"comment,omitempty"`
+	Deny          bool                   `protobuf:"varint,4,opt,name=deny,proto3" json:"deny,omitempty"`
+	Default       bool                   `protobuf:"varint,5,opt,name=default,proto3" json:"default,omitempty"` // came with its user or group
+	Users         []string               `protobuf:"bytes,6,rep,name=users,proto3" json:"users,omitempty"`      // ids, "*" or "anonymous", sorted
+	Groups        []string               `protobuf:"bytes,7,rep,name=groups,proto3" json:"groups,omitempty"`    // ids, sorted
+	Actions       []string               `protobuf:"bytes,8,rep,name=actions,proto3" json:"actions,omitempty"`  // sorted
+	Resources     []*Selector            `protobuf:"bytes,9,rep,name=resources,proto3" json:"resources,omitempty"`
+	CreatedUs     int64                  `protobuf:"varint,10,opt,name=created_us,json=createdUs,proto3" json:"created_us,omitempty"`
+	ModifiedUs    int64                  `protobuf:"varint,11,opt,name=modified_us,json=modifiedUs,proto3" json:"modified_us,omitempty"`
+	Revision      uint64                 `protobuf:"varint,12,opt,name=revision,proto3" json:"revision,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Policy) Reset() {
+	*x = Policy{}
+	mi := &file_storepb_store_proto_msgTypes[13]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Policy) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Policy) ProtoMessage() {}
+
+func (x *Policy) ProtoReflect() protoreflect.Message {
+	mi := &file_storepb_store_proto_msgTypes[13]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Policy.ProtoReflect.Descriptor instead.
+func (*Policy) Descriptor() ([]byte, []int) {
+	return file_storepb_store_proto_rawDescGZIP(), []int{13}
+}
+
+func (x *Policy) GetId() string {
+	if x != nil {
+		return x.Id
+	}
+	return ""
+}
+
+func (x *Policy) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *Policy) GetComment() string {
+	if x != nil {
+		return x.Comment
+	}
+	return ""
+}
+
+func (x *Policy) GetDeny() bool {
+	if x != nil {
+		return x.Deny
+	}
+	return false
+}
+
+func (x *Policy) GetDefault() bool {
+	if x != nil {
+		return x.Default
+	}
+	return false
+}
+
+func (x *Policy) GetUsers() []string {
+	if x != nil {
+		return x.Users
+	}
+	return nil
+}
+
+func (x *Policy) GetGroups() []string {
+	if x != nil {
+		return x.Groups
+	}
+	return nil
+}
+
+func (x *Policy) GetActions() []string {
+	if x != nil {
+		return x.Actions
+	}
+	return nil
+}
+
+func (x *Policy) GetResources() []*Selector {
+	if x != nil {
+		return x.Resources
+	}
+	return nil
+}
+
+func (x *Policy) GetCreatedUs() int64 {
+	if x != nil {
+		return x.CreatedUs
+	}
+	return 0
+}
+
+func (x *Policy) GetModifiedUs() int64 {
+	if x != nil {
+		return x.ModifiedUs
+	}
+	return 0
+}
+
+func (x *Policy) GetRevision() uint64 {
+	if x != nil {
+		return x.Revision
+	}
+	return 0
+}
+
+type Selector struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Namespace     string                 `protobuf:"bytes,1,opt,name=namespace,proto3" json:"namespace,omitempty"`
+	Service       string                 `protobuf:"bytes,2,opt,name=service,proto3" json:"service,omitempty"`
+	Created       bool                   `protobuf:"varint,3,opt,name=created,proto3" json:"created,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Selector) Reset() {
+	*x = Selector{}
+	mi := &file_storepb_store_proto_msgTypes[14]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Selector) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Selector) ProtoMessage() {}
+
+func (x *Selector) ProtoReflect() protoreflect.Message {
+	mi := &file_storepb_store_proto_msgTypes[14]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Selector.ProtoReflect.Descriptor instead.
+func (*Selector) Descriptor() ([]byte, []int) {
+	return file_storepb_store_proto_rawDescGZIP(), []int{14}
+}
+
+func (x *Selector) GetNamespace() string {
+	if x != nil {
+		return x.Namespace
+	}
+	return ""
+}
+
+func (x *Selector) GetService() string {
+	if x != nil {
+		return x.Service
+	}
+	return ""
+}
+
+func (x *Selector) GetCreated() bool {
+	if x != nil {
+		return x.Created
+	}
+	return false
+}
+
+// Refusal is in the change log only.
+type Refusal struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Principal     string                 `protobuf:"bytes,1,opt,name=principal,proto3" json:"principal,omitempty"`
+	Address       string                 `protobuf:"bytes,2,opt,name=address,proto3" json:"address,omitempty"`
+	Action        string                 `protobuf:"bytes,3,opt,name=action,proto3" json:"action,omitempty"`
+	Namespace     string                 `protobuf:"bytes,4,opt,name=namespace,proto3" json:"namespace,omitempty"`
+	Service       string                 `protobuf:"bytes,5,opt,name=service,proto3" json:"service,omitempty"`
+	Reason        string                 `protobuf:"bytes,6,opt,name=reason,proto3" json:"reason,omitempty"`
+	Method        string                 `protobuf:"bytes,7,opt,name=method,proto3" json:"method,omitempty"`
+	Count         uint64                 `protobuf:"varint,8,opt,name=count,proto3" json:"count,omitempty"`
+	FirstUs       int64                  `protobuf:"varint,9,opt,name=first_us,json=firstUs,proto3" json:"first_us,omitempty"`
+	LastUs        int64                  `protobuf:"varint,10,opt,name=last_us,json=lastUs,proto3" json:"last_us,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Refusal) Reset() {
+	*x = Refusal{}
+	mi := &file_storepb_store_proto_msgTypes[15]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Refusal) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Refusal) ProtoMessage() {}
+
+func (x *Refusal) ProtoReflect() protoreflect.Message {
+	mi := &file_storepb_store_proto_msgTypes[15]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Refusal.ProtoReflect.Descriptor instead.
+func (*Refusal) Descriptor() ([]byte, []int) {
+	return file_storepb_store_proto_rawDescGZIP(), []int{15}
+}
+
+func (x *Refusal) GetPrincipal() string {
+	if x != nil {
+		return x.Principal
+	}
+	return ""
+}
+
+func (x *Refusal) GetAddress() string {
+	if x != nil {
+		return x.Address
+	}
+	return ""
+}
+
+func (x *Refusal) GetAction() string {
+	if x != nil {
+		return x.Action
+	}
+	return ""
+}
+
+func (x *Refusal) GetNamespace() string {
+	if x != nil {
+		return x.Namespace
+	}
+	return ""
+}
+
+func (x *Refusal) GetService() string {
+	if x != nil {
+		return x.Service
+	}
+	return ""
+}
+
+func (x *Refusal) GetReason() string {
+	if x != nil {
+		return x.Reason
+	}
+	return ""
+}
+
+func (x *Refusal) GetMethod() string {
+	if x != nil {
+		return x.Method
+	}
+	return ""
+}
+
+func (x *Refusal) GetCount() uint64 {
+	if x != nil {
+		return x.Count
+	}
+	return 0
+}
+
+func (x *Refusal) GetFirstUs() int64 {
+	if x != nil {
+		return x.FirstUs
+	}
+	return 0
+}
+
+func (x *Refusal) GetLastUs() int64 {
+	if x != nil {
+		return x.LastUs
+	}
+	return 0
+}
+
 // Usage is what a store keeps per service beside its objects.
 type Usage struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -1096,7 +1737,7 @@ type Usage struct {
 
 func (x *Usage) Reset() {
 	*x = Usage{}
-	mi := &file_storepb_store_proto_msgTypes[10]
+	mi := &file_storepb_store_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1108,7 +1749,7 @@ func (x *Usage) String() string {
 func (*Usage) ProtoMessage() {}
 
 func (x *Usage) ProtoReflect() protoreflect.Message {
-	mi := &file_storepb_store_proto_msgTypes[10]
+	mi := &file_storepb_store_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1121,7 +1762,7 @@ func (x *Usage) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Usage.ProtoReflect.Descriptor instead.
 func (*Usage) Descriptor() ([]byte, []int) {
-	return file_storepb_store_proto_rawDescGZIP(), []int{10}
+	return file_storepb_store_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *Usage) GetTouched() uint64 {
@@ -1148,22 +1789,25 @@ func (x *Usage) GetAliases() int64 {
 // Change is one object's transition in the log. before and after are encoded
 // messages of the kind; an empty one means that the object did not exist.
 type Change struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Kind          uint32                 `protobuf:"varint,1,opt,name=kind,proto3" json:"kind,omitempty"` // 1 namespace, 2 service, 3 instance, 4 client, 5 contract, 6 override
-	Before        []byte                 `protobuf:"bytes,2,opt,name=before,proto3" json:"before,omitempty"`
-	After         []byte                 `protobuf:"bytes,3,opt,name=after,proto3" json:"after,omitempty"`
-	Principal     string                 `protobuf:"bytes,4,opt,name=principal,proto3" json:"principal,omitempty"`
-	Address       string                 `protobuf:"bytes,5,opt,name=address,proto3" json:"address,omitempty"`
-	Agent         string                 `protobuf:"bytes,6,opt,name=agent,proto3" json:"agent,omitempty"`
-	Cause         string                 `protobuf:"bytes,7,opt,name=cause,proto3" json:"cause,omitempty"`
-	Reason        string                 `protobuf:"bytes,8,opt,name=reason,proto3" json:"reason,omitempty"`
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// 1 namespace, 2 service, 3 instance, 4 client, 5 contract, 6 override, 7 user,
+	// 8 group, 9 token, 10 policy, 11 refusal
+	Kind          uint32 `protobuf:"varint,1,opt,name=kind,proto3" json:"kind,omitempty"`
+	Before        []byte `protobuf:"bytes,2,opt,name=before,proto3" json:"before,omitempty"`
+	After         []byte `protobuf:"bytes,3,opt,name=after,proto3" json:"after,omitempty"`
+	Principal     string `protobuf:"bytes,4,opt,name=principal,proto3" json:"principal,omitempty"`
+	Address       string `protobuf:"bytes,5,opt,name=address,proto3" json:"address,omitempty"`
+	Agent         string `protobuf:"bytes,6,opt,name=agent,proto3" json:"agent,omitempty"`
+	Cause         string `protobuf:"bytes,7,opt,name=cause,proto3" json:"cause,omitempty"`
+	Reason        string `protobuf:"bytes,8,opt,name=reason,proto3" json:"reason,omitempty"`
+	PrincipalId   string `protobuf:"bytes,9,opt,name=principal_id,json=principalId,proto3" json:"principal_id,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Change) Reset() {
 	*x = Change{}
-	mi := &file_storepb_store_proto_msgTypes[11]
+	mi := &file_storepb_store_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1175,7 +1819,7 @@ func (x *Change) String() string {
 func (*Change) ProtoMessage() {}
 
 func (x *Change) ProtoReflect() protoreflect.Message {
-	mi := &file_storepb_store_proto_msgTypes[11]
+	mi := &file_storepb_store_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1188,7 +1832,7 @@ func (x *Change) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Change.ProtoReflect.Descriptor instead.
 func (*Change) Descriptor() ([]byte, []int) {
-	return file_storepb_store_proto_rawDescGZIP(), []int{11}
+	return file_storepb_store_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *Change) GetKind() uint32 {
@@ -1247,6 +1891,13 @@ func (x *Change) GetReason() string {
 	return ""
 }
 
+func (x *Change) GetPrincipalId() string {
+	if x != nil {
+		return x.PrincipalId
+	}
+	return ""
+}
+
 // Commit is one record of the change log; its key is the revision.
 type Commit struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -1258,7 +1909,7 @@ type Commit struct {
 
 func (x *Commit) Reset() {
 	*x = Commit{}
-	mi := &file_storepb_store_proto_msgTypes[12]
+	mi := &file_storepb_store_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1270,7 +1921,7 @@ func (x *Commit) String() string {
 func (*Commit) ProtoMessage() {}
 
 func (x *Commit) ProtoReflect() protoreflect.Message {
-	mi := &file_storepb_store_proto_msgTypes[12]
+	mi := &file_storepb_store_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1283,7 +1934,7 @@ func (x *Commit) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Commit.ProtoReflect.Descriptor instead.
 func (*Commit) Descriptor() ([]byte, []int) {
-	return file_storepb_store_proto_rawDescGZIP(), []int{12}
+	return file_storepb_store_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *Commit) GetTimeUs() int64 {
@@ -1311,7 +1962,7 @@ const file_storepb_store_proto_rawDesc = "" +
 	"\bLocation\x12\x16\n" +
 	"\x06region\x18\x01 \x01(\tR\x06region\x12\x12\n" +
 	"\x04zone\x18\x02 \x01(\tR\x04zone\x12\x16\n" +
-	"\x06campus\x18\x03 \x01(\tR\x06campus\"\xd7\x01\n" +
+	"\x06campus\x18\x03 \x01(\tR\x06campus\"\xf1\x01\n" +
 	"\tNamespace\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x18\n" +
 	"\acomment\x18\x02 \x01(\tR\acomment\x12\x14\n" +
@@ -1321,7 +1972,8 @@ const file_storepb_store_proto_rawDesc = "" +
 	"\vmodified_us\x18\x05 \x01(\x03R\n" +
 	"modifiedUs\x12\x1a\n" +
 	"\brevision\x18\x06 \x01(\x04R\brevision\x12*\n" +
-	"\x11service_export_to\x18\a \x03(\tR\x0fserviceExportTo\"\xf9\x03\n" +
+	"\x11service_export_to\x18\a \x03(\tR\x0fserviceExportTo\x12\x18\n" +
+	"\acreator\x18\b \x01(\tR\acreator\"\x93\x04\n" +
 	"\aService\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x1c\n" +
 	"\tnamespace\x18\x02 \x01(\tR\tnamespace\x12\x12\n" +
@@ -1344,7 +1996,8 @@ const file_storepb_store_proto_rawDesc = "" +
 	"\x13alias_for_namespace\x18\x0e \x01(\tR\x11aliasForNamespace\x12$\n" +
 	"\x0ealias_for_name\x18\x0f \x01(\tR\faliasForName\x12\x12\n" +
 	"\x04auto\x18\x10 \x01(\bR\x04auto\x12\x12\n" +
-	"\x04cmdb\x18\x11 \x03(\tR\x04cmdb\"\xe6\x04\n" +
+	"\x04cmdb\x18\x11 \x03(\tR\x04cmdb\x12\x18\n" +
+	"\acreator\x18\x12 \x01(\tR\acreator\"\xe6\x04\n" +
 	"\bInstance\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x1c\n" +
 	"\tnamespace\x18\x02 \x01(\tR\tnamespace\x12\x18\n" +
@@ -1422,11 +2075,82 @@ const file_storepb_store_proto_rawDesc = "" +
 	"created_us\x18\a \x01(\x03R\tcreatedUs\x12\x1f\n" +
 	"\vmodified_us\x18\b \x01(\x03R\n" +
 	"modifiedUs\x12\x1a\n" +
-	"\brevision\x18\t \x01(\x04R\brevision\"Y\n" +
+	"\brevision\x18\t \x01(\x04R\brevision\"\x8c\x02\n" +
+	"\x04User\x12\x0e\n" +
+	"\x02id\x18\x01 \x01(\tR\x02id\x12\x12\n" +
+	"\x04name\x18\x02 \x01(\tR\x04name\x12\x18\n" +
+	"\acomment\x18\x03 \x01(\tR\acomment\x12\x12\n" +
+	"\x04main\x18\x04 \x01(\bR\x04main\x12\x1a\n" +
+	"\bpassword\x18\x05 \x01(\tR\bpassword\x12\x1e\n" +
+	"\n" +
+	"identities\x18\x06 \x03(\tR\n" +
+	"identities\x12\x1a\n" +
+	"\bdisabled\x18\a \x01(\bR\bdisabled\x12\x1d\n" +
+	"\n" +
+	"created_us\x18\b \x01(\x03R\tcreatedUs\x12\x1f\n" +
+	"\vmodified_us\x18\t \x01(\x03R\n" +
+	"modifiedUs\x12\x1a\n" +
+	"\brevision\x18\n" +
+	" \x01(\x04R\brevision\"\xbb\x01\n" +
+	"\x05Group\x12\x0e\n" +
+	"\x02id\x18\x01 \x01(\tR\x02id\x12\x12\n" +
+	"\x04name\x18\x02 \x01(\tR\x04name\x12\x18\n" +
+	"\acomment\x18\x03 \x01(\tR\acomment\x12\x18\n" +
+	"\amembers\x18\x04 \x03(\tR\amembers\x12\x1d\n" +
+	"\n" +
+	"created_us\x18\x05 \x01(\x03R\tcreatedUs\x12\x1f\n" +
+	"\vmodified_us\x18\x06 \x01(\x03R\n" +
+	"modifiedUs\x12\x1a\n" +
+	"\brevision\x18\a \x01(\x04R\brevision\"\xf2\x01\n" +
+	"\x05Token\x12\x0e\n" +
+	"\x02id\x18\x01 \x01(\tR\x02id\x12\x14\n" +
+	"\x05owner\x18\x02 \x01(\tR\x05owner\x12\x12\n" +
+	"\x04hash\x18\x03 \x01(\tR\x04hash\x12\x18\n" +
+	"\acomment\x18\x04 \x01(\tR\acomment\x12\x1a\n" +
+	"\bdisabled\x18\x05 \x01(\bR\bdisabled\x12\x1d\n" +
+	"\n" +
+	"expires_us\x18\x06 \x01(\x03R\texpiresUs\x12\x1d\n" +
+	"\n" +
+	"created_us\x18\a \x01(\x03R\tcreatedUs\x12\x1f\n" +
+	"\vmodified_us\x18\b \x01(\x03R\n" +
+	"modifiedUs\x12\x1a\n" +
+	"\brevision\x18\t \x01(\x04R\brevision\"\xd3\x02\n" +
+	"\x06Policy\x12\x0e\n" +
+	"\x02id\x18\x01 \x01(\tR\x02id\x12\x12\n" +
+	"\x04name\x18\x02 \x01(\tR\x04name\x12\x18\n" +
+	"\acomment\x18\x03 \x01(\tR\acomment\x12\x12\n" +
+	"\x04deny\x18\x04 \x01(\bR\x04deny\x12\x18\n" +
+	"\adefault\x18\x05 \x01(\bR\adefault\x12\x14\n" +
+	"\x05users\x18\x06 \x03(\tR\x05users\x12\x16\n" +
+	"\x06groups\x18\a \x03(\tR\x06groups\x12\x18\n" +
+	"\aactions\x18\b \x03(\tR\aactions\x129\n" +
+	"\tresources\x18\t \x03(\v2\x1b.polestar.store.v1.SelectorR\tresources\x12\x1d\n" +
+	"\n" +
+	"created_us\x18\n" +
+	" \x01(\x03R\tcreatedUs\x12\x1f\n" +
+	"\vmodified_us\x18\v \x01(\x03R\n" +
+	"modifiedUs\x12\x1a\n" +
+	"\brevision\x18\f \x01(\x04R\brevision\"\\\n" +
+	"\bSelector\x12\x1c\n" +
+	"\tnamespace\x18\x01 \x01(\tR\tnamespace\x12\x18\n" +
+	"\aservice\x18\x02 \x01(\tR\aservice\x12\x18\n" +
+	"\acreated\x18\x03 \x01(\bR\acreated\"\x8b\x02\n" +
+	"\aRefusal\x12\x1c\n" +
+	"\tprincipal\x18\x01 \x01(\tR\tprincipal\x12\x18\n" +
+	"\aaddress\x18\x02 \x01(\tR\aaddress\x12\x16\n" +
+	"\x06action\x18\x03 \x01(\tR\x06action\x12\x1c\n" +
+	"\tnamespace\x18\x04 \x01(\tR\tnamespace\x12\x18\n" +
+	"\aservice\x18\x05 \x01(\tR\aservice\x12\x16\n" +
+	"\x06reason\x18\x06 \x01(\tR\x06reason\x12\x16\n" +
+	"\x06method\x18\a \x01(\tR\x06method\x12\x14\n" +
+	"\x05count\x18\b \x01(\x04R\x05count\x12\x19\n" +
+	"\bfirst_us\x18\t \x01(\x03R\afirstUs\x12\x17\n" +
+	"\alast_us\x18\n" +
+	" \x01(\x03R\x06lastUs\"Y\n" +
 	"\x05Usage\x12\x18\n" +
 	"\atouched\x18\x01 \x01(\x04R\atouched\x12\x1c\n" +
 	"\tinstances\x18\x02 \x01(\x03R\tinstances\x12\x18\n" +
-	"\aaliases\x18\x03 \x01(\x03R\aaliases\"\xc6\x01\n" +
+	"\aaliases\x18\x03 \x01(\x03R\aaliases\"\xe9\x01\n" +
 	"\x06Change\x12\x12\n" +
 	"\x04kind\x18\x01 \x01(\rR\x04kind\x12\x16\n" +
 	"\x06before\x18\x02 \x01(\fR\x06before\x12\x14\n" +
@@ -1435,7 +2159,8 @@ const file_storepb_store_proto_rawDesc = "" +
 	"\aaddress\x18\x05 \x01(\tR\aaddress\x12\x14\n" +
 	"\x05agent\x18\x06 \x01(\tR\x05agent\x12\x14\n" +
 	"\x05cause\x18\a \x01(\tR\x05cause\x12\x16\n" +
-	"\x06reason\x18\b \x01(\tR\x06reason\"V\n" +
+	"\x06reason\x18\b \x01(\tR\x06reason\x12!\n" +
+	"\fprincipal_id\x18\t \x01(\tR\vprincipalId\"V\n" +
 	"\x06Commit\x12\x17\n" +
 	"\atime_us\x18\x01 \x01(\x03R\x06timeUs\x123\n" +
 	"\achanges\x18\x02 \x03(\v2\x19.polestar.store.v1.ChangeR\achangesB\x18Z\x16polestar/proto/storepbb\x06proto3"
@@ -1452,7 +2177,7 @@ func file_storepb_store_proto_rawDescGZIP() []byte {
 	return file_storepb_store_proto_rawDescData
 }
 
-var file_storepb_store_proto_msgTypes = make([]protoimpl.MessageInfo, 13)
+var file_storepb_store_proto_msgTypes = make([]protoimpl.MessageInfo, 19)
 var file_storepb_store_proto_goTypes = []any{
 	(*Pair)(nil),      // 0: polestar.store.v1.Pair
 	(*Location)(nil),  // 1: polestar.store.v1.Location
@@ -1464,9 +2189,15 @@ var file_storepb_store_proto_goTypes = []any{
 	(*Client)(nil),    // 7: polestar.store.v1.Client
 	(*Stat)(nil),      // 8: polestar.store.v1.Stat
 	(*Contract)(nil),  // 9: polestar.store.v1.Contract
-	(*Usage)(nil),     // 10: polestar.store.v1.Usage
-	(*Change)(nil),    // 11: polestar.store.v1.Change
-	(*Commit)(nil),    // 12: polestar.store.v1.Commit
+	(*User)(nil),      // 10: polestar.store.v1.User
+	(*Group)(nil),     // 11: polestar.store.v1.Group
+	(*Token)(nil),     // 12: polestar.store.v1.Token
+	(*Policy)(nil),    // 13: polestar.store.v1.Policy
+	(*Selector)(nil),  // 14: polestar.store.v1.Selector
+	(*Refusal)(nil),   // 15: polestar.store.v1.Refusal
+	(*Usage)(nil),     // 16: polestar.store.v1.Usage
+	(*Change)(nil),    // 17: polestar.store.v1.Change
+	(*Commit)(nil),    // 18: polestar.store.v1.Commit
 }
 var file_storepb_store_proto_depIdxs = []int32{
 	0,  // 0: polestar.store.v1.Service.metadata:type_name -> polestar.store.v1.Pair
@@ -1476,12 +2207,13 @@ var file_storepb_store_proto_depIdxs = []int32{
 	5,  // 4: polestar.store.v1.Override.operator:type_name -> polestar.store.v1.Operator
 	1,  // 5: polestar.store.v1.Client.location:type_name -> polestar.store.v1.Location
 	8,  // 6: polestar.store.v1.Client.stats:type_name -> polestar.store.v1.Stat
-	11, // 7: polestar.store.v1.Commit.changes:type_name -> polestar.store.v1.Change
-	8,  // [8:8] is the sub-list for method output_type
-	8,  // [8:8] is the sub-list for method input_type
-	8,  // [8:8] is the sub-list for extension type_name
-	8,  // [8:8] is the sub-list for extension extendee
-	0,  // [0:8] is the sub-list for field type_name
+	14, // 7: polestar.store.v1.Policy.resources:type_name -> polestar.store.v1.Selector
+	17, // 8: polestar.store.v1.Commit.changes:type_name -> polestar.store.v1.Change
+	9,  // [9:9] is the sub-list for method output_type
+	9,  // [9:9] is the sub-list for method input_type
+	9,  // [9:9] is the sub-list for extension type_name
+	9,  // [9:9] is the sub-list for extension extendee
+	0,  // [0:9] is the sub-list for field type_name
 }
 
 func init() { file_storepb_store_proto_init() }
@@ -1496,7 +2228,7 @@ func file_storepb_store_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_storepb_store_proto_rawDesc), len(file_storepb_store_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   13,
+			NumMessages:   19,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

@@ -82,6 +82,9 @@ func (s *Store) write(tx *bolt.Tx, commit naming.Commit) error {
 	for n := range commit.Changes {
 		c := &commit.Changes[n]
 		o := c.Object()
+		if !o.ObjectKind().Kept() {
+			continue
+		}
 		b, key := tx.Bucket(buckets[o.ObjectKind()]), []byte(o.ObjectKey())
 		if c.Deleted() {
 			if err := b.Delete(key); err != nil {

@@ -23,7 +23,7 @@ import (
 
 // Format is the version of the file's layout that this program writes. It
 // reads this version and all earlier ones.
-const Format = 2
+const Format = 3
 
 // File is the name of the store file in the data directory.
 const File = "polestar.db"
@@ -41,6 +41,10 @@ var (
 		naming.KindClient:    []byte("client"),
 		naming.KindContract:  []byte("contract"),
 		naming.KindOverride:  []byte("override"),
+		naming.KindUser:      []byte("user"),
+		naming.KindGroup:     []byte("group"),
+		naming.KindToken:     []byte("token"),
+		naming.KindPolicy:    []byte("policy"),
 	}
 )
 
@@ -229,6 +233,25 @@ func (v view) ContractsOf(key naming.ServiceKey, visit func(*naming.Contract)) e
 
 // Epoch is 0 for ever: one server has no duties to share.
 func (v view) Epoch(string) (uint64, error) { return 0, nil }
+func (v view) Access(visit func(naming.Object)) error {
+	for _, kind := range naming.Kinds() {
+		if !kind.Access() {
+			continue
+		}
+		err := v.tx.Bucket(buckets[kind]).ForEach(func(k, record []byte) error {
+			o, err := codec.Decode(kind, record, nil)
+			if err != nil {
+				return fmt.Errorf("%s %q: %w", kind, k, err)
+			}
+			visit(o)
+			return nil
+		})
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
 
 // Head implements store.Store.
 func (s *Store) Head(context.Context) (head naming.Revision, err error) {

@@ -40,7 +40,7 @@ func message(o naming.Object) proto.Message {
 	switch x := o.(type) {
 	case *naming.Namespace:
 		return &storepb.Namespace{
-			Name: x.Name, Comment: x.Comment, Owner: x.Owner,
+			Name: x.Name, Comment: x.Comment, Owner: x.Owner, Creator: x.Creator,
 			CreatedUs: int64(x.Created), ModifiedUs: int64(x.Modified), Revision: uint64(x.Revision),
 			ServiceExportTo: x.ServiceExportTo,
 		}
@@ -50,7 +50,7 @@ func message(o naming.Object) proto.Message {
 			Business: x.Business, Department: x.Department, Comment: x.Comment, Owner: x.Owner,
 			CreatedUs: int64(x.Created), ModifiedUs: int64(x.Modified), Revision: uint64(x.Revision),
 			ExportTo: x.ExportTo, AliasForNamespace: x.AliasFor.Namespace, AliasForName: x.AliasFor.Name, Auto: x.Auto,
-			Cmdb: cmdb(x.Cmdb),
+			Cmdb: cmdb(x.Cmdb), Creator: x.Creator,
 		}
 	case *naming.Instance:
 		return &storepb.Instance{
@@ -77,7 +77,7 @@ func message(o naming.Object) proto.Message {
 			Operator: operator(&x.Operator), Revision: uint64(x.Revision),
 		}
 	default:
-		return nil
+		return accessMessage(o)
 	}
 }
 
@@ -105,7 +105,7 @@ func Decode(k naming.Kind, record []byte, in Interner) (naming.Object, error) {
 			return nil, err
 		}
 		return &naming.Namespace{
-			Name: in.str(m.Name), Comment: m.Comment, Owner: in.str(m.Owner),
+			Name: in.str(m.Name), Comment: m.Comment, Owner: in.str(m.Owner), Creator: in.str(m.Creator),
 			Created: naming.Micros(m.CreatedUs), Modified: naming.Micros(m.ModifiedUs), Revision: naming.Revision(m.Revision),
 			ServiceExportTo: m.ServiceExportTo,
 		}, nil
@@ -154,7 +154,7 @@ func Decode(k naming.Kind, record []byte, in Interner) (naming.Object, error) {
 		}
 		return o, nil
 	default:
-		return nil, fmt.Errorf("codec: unknown kind %d", k)
+		return decodeAccess(k, record)
 	}
 }
 
@@ -230,6 +230,7 @@ func decodeService(record []byte, in Interner) (*naming.Service, error) {
 		Ports: m.Ports, Business: in.str(m.Business), Department: in.str(m.Department), Comment: m.Comment, Owner: in.str(m.Owner),
 		Created: naming.Micros(m.CreatedUs), Modified: naming.Micros(m.ModifiedUs), Revision: naming.Revision(m.Revision),
 		ExportTo: m.ExportTo, AliasFor: naming.ServiceKey{Namespace: in.str(m.AliasForNamespace), Name: in.str(m.AliasForName)}, Auto: m.Auto,
+		Creator: in.str(m.Creator),
 	}
 	copy(s.Cmdb[:], m.Cmdb)
 	return s, nil
@@ -274,7 +275,7 @@ func EncodeCommit(c naming.Commit) ([]byte, error) {
 		ch := &c.Changes[n]
 		out := &storepb.Change{
 			Kind: uint32(ch.Object().ObjectKind()), Principal: ch.Actor.Principal, Address: ch.Actor.Address,
-			Agent: ch.Actor.Agent, Cause: string(ch.Cause), Reason: ch.Reason,
+			PrincipalId: ch.Actor.ID, Agent: ch.Actor.Agent, Cause: string(ch.Cause), Reason: ch.Reason,
 		}
 		var err error
 		if ch.Before != nil {
@@ -309,7 +310,7 @@ func DecodeCommit(rev naming.Revision, record []byte) (naming.Commit, error) {
 	c := naming.Commit{Revision: rev, Time: naming.Micros(m.TimeUs), Changes: make([]naming.Change, len(m.Changes))}
 	for n, ch := range m.Changes {
 		out := naming.Change{
-			Actor: naming.Actor{Principal: ch.Principal, Address: ch.Address, Agent: ch.Agent},
+			Actor: naming.Actor{Principal: ch.Principal, ID: ch.PrincipalId, Address: ch.Address, Agent: ch.Agent},
 			Cause: naming.Cause(ch.Cause), Reason: ch.Reason,
 		}
 		var err error

@@ -140,6 +140,15 @@ func (s *Store) Resign(_ context.Context, l naming.Leader) error {
 	return nil
 }
 
+func (v view) Access(visit func(naming.Object)) error {
+	for at, o := range v.objects {
+		if at.kind.Access() {
+			visit(o)
+		}
+	}
+	return nil
+}
+
 // Apply implements store.Writer.
 func (s *Store) Apply(ctx context.Context, writes []naming.Write) (naming.Commit, []naming.Result, error) {
 	if ctx.Err() != nil {
@@ -167,6 +176,9 @@ func (s *Store) Apply(ctx context.Context, writes []naming.Write) (naming.Commit
 
 func (s *Store) put(c *naming.Change, rev naming.Revision) {
 	o := c.Object()
+	if !o.ObjectKind().Kept() {
+		return
+	}
 	if at := (id{o.ObjectKind(), o.ObjectKey()}); c.Deleted() {
 		delete(s.objects, at)
 	} else {

@@ -232,6 +232,13 @@ func (l *loading) rest() error {
 		}
 		return l.visit(o)
 	})
+	r.add(selectAccess+" ORDER BY kind, id", func(rows *sql.Rows) error {
+		o, err := scanAccess(rows)
+		if err != nil {
+			return err
+		}
+		return l.visit(o)
+	})
 	return r.run(l.ctx, l.conn)
 }
 

@@ -15,10 +15,10 @@ import (
 
 // What is selected of each table; scan functions read it in this order.
 const (
-	selectNamespace = "SELECT name, comment, owner, service_export_to, ctime, mtime, polestar_revision FROM namespace WHERE flag = 0"
+	selectNamespace = "SELECT name, comment, owner, service_export_to, ctime, mtime, polestar_revision, polestar_creator FROM namespace WHERE flag = 0"
 
 	selectService = `SELECT s.id, s.namespace, s.name, s.ports, s.business, s.department, s.cmdb_mod1, s.cmdb_mod2, s.cmdb_mod3, s.comment,
-s.owner, s.export_to, s.ctime, s.mtime, s.polestar_revision, s.polestar_auto, s.polestar_touched, r.namespace, r.name
+s.owner, s.export_to, s.ctime, s.mtime, s.polestar_revision, s.polestar_auto, s.polestar_touched, s.polestar_creator, r.namespace, r.name
 FROM service s LEFT JOIN service r ON r.id = s.reference WHERE s.flag = 0`
 
 	// The join is straight: a page is read along the primary key of instance.
@@ -31,6 +31,7 @@ FROM instance i STRAIGHT_JOIN service s ON s.id = i.service_id LEFT JOIN health_
 	selectStat     = "SELECT client_id, target, port, protocol, path FROM client_stat"
 	selectContract = "SELECT namespace, service, type, protocol, version, body, ctime, mtime, polestar_revision FROM polestar_contract"
 	selectOverride = "SELECT instance_id, record FROM polestar_override"
+	selectAccess   = "SELECT kind, record FROM polestar_access"
 )
 
 func micros(t time.Time) naming.Micros { return naming.Micros(t.UnixMicro()) }
@@ -78,9 +79,10 @@ func scanNamespace(r *sql.Rows, in codec.Interner) (*naming.Namespace, error) {
 	var n naming.Namespace
 	var export string
 	var created, modified time.Time
-	if err := r.Scan(&n.Name, &n.Comment, &n.Owner, &export, &created, &modified, &n.Revision); err != nil {
+	if err := r.Scan(&n.Name, &n.Comment, &n.Owner, &export, &created, &modified, &n.Revision, &n.Creator); err != nil {
 		return nil, err
 	}
+	n.Creator = in.String(n.Creator)
 	n.Name, n.Owner, n.Created, n.Modified = in.String(n.Name), in.String(n.Owner), micros(created), micros(modified)
 	var err error
 	n.ServiceExportTo, err = list(export)
@@ -94,12 +96,12 @@ func scanService(r *sql.Rows, in codec.Interner) (*naming.Service, naming.Revisi
 	var touched naming.Revision
 	var forNamespace, forName sql.NullString
 	err := r.Scan(&s.ID, &s.Key.Namespace, &s.Key.Name, &s.Ports, &s.Business, &s.Department, &s.Cmdb[0], &s.Cmdb[1], &s.Cmdb[2],
-		&s.Comment, &s.Owner, &export, &created, &modified, &s.Revision, &s.Auto, &touched, &forNamespace, &forName)
+		&s.Comment, &s.Owner, &export, &created, &modified, &s.Revision, &s.Auto, &touched, &s.Creator, &forNamespace, &forName)
 	if err != nil {
 		return nil, 0, err
 	}
 	s.Key = naming.ServiceKey{Namespace: in.String(s.Key.Namespace), Name: in.String(s.Key.Name)}
-	s.Owner, s.Created, s.Modified = in.String(s.Owner), micros(created), micros(modified)
+	s.Owner, s.Creator, s.Created, s.Modified = in.String(s.Owner), in.String(s.Creator), micros(created), micros(modified)
 	s.AliasFor = naming.ServiceKey{Namespace: in.String(forNamespace.String), Name: in.String(forName.String)}
 	s.ExportTo, err = list(export)
 	return &s, touched, err
@@ -158,6 +160,19 @@ func scanOverride(r *sql.Rows) (*naming.Override, error) {
 		return nil, fmt.Errorf("override %q: %w", id, err)
 	}
 	return o.(*naming.Override), nil
+}
+
+func scanAccess(r *sql.Rows) (naming.Object, error) {
+	var kind naming.Kind
+	var record []byte
+	if err := r.Scan(&kind, &record); err != nil {
+		return nil, err
+	}
+	o, err := codec.Decode(kind, record, nil)
+	if err != nil {
+		return nil, fmt.Errorf("a %s: %w", kind, err)
+	}
+	return o, nil
 }
 
 // scanPair reads one row of a metadata table.

@@ -28,6 +28,8 @@ type view struct {
 	overrides  map[string]*naming.Override
 	epochs     map[string]uint64            // of duties
 	ids        map[naming.ServiceKey]string // of services whose instances were read
+	access     []naming.Object              // all of them, once they were read
+	accessible bool
 }
 
 // logRow is what is known of one old record of the change log.
@@ -43,11 +45,12 @@ type wanted struct {
 	services                       map[naming.ServiceKey]bool
 	contracts                      map[string]*naming.Contract
 	duties                         map[string]bool
+	access                         bool
 }
 
 func gather(writes []naming.Write) (wanted, error) {
 	w := wanted{
-		map[string]bool{}, map[string]bool{}, map[string]bool{}, map[naming.ServiceKey]bool{}, map[string]*naming.Contract{}, map[string]bool{},
+		map[string]bool{}, map[string]bool{}, map[string]bool{}, map[naming.ServiceKey]bool{}, map[string]*naming.Contract{}, map[string]bool{}, false,
 	}
 	for _, wr := range writes {
 		n, err := naming.NeedsOf(wr)
@@ -72,6 +75,7 @@ func gather(writes []naming.Write) (wanted, error) {
 		for _, c := range n.Contracts {
 			w.contracts[c.ObjectKey()] = c
 		}
+		w.access = w.access || n.Access
 	}
 	return w, nil
 }
@@ -127,6 +131,16 @@ func (v *view) want(r *reading, w wanted) {
 	}
 	for _, duty := range slices.Sorted(maps.Keys(w.duties)) {
 		v.wantEpoch(r, duty)
+	}
+	if w.access && !v.accessible {
+		v.accessible = true
+		r.add(selectAccess, func(rows *sql.Rows) error {
+			o, err := scanAccess(rows)
+			if err == nil {
+				v.access = append(v.access, o)
+			}
+			return err
+		})
 	}
 	for key, c := range w.contracts {
 		v.contracts[key] = nil
@@ -272,6 +286,17 @@ func (v *view) Contract(key naming.ServiceKey, id string) (*naming.Contract, err
 	r.add(selectContract+" WHERE namespace = ? AND service = ? AND id = ?", v.addContract, key.Namespace, key.Name, id)
 	err := r.run(v.ctx, v.conn)
 	return v.contracts[at], err
+}
+
+// Access implements naming.View.
+func (v *view) Access(visit func(naming.Object)) error {
+	if err := v.more(wanted{access: true}); err != nil {
+		return err
+	}
+	for _, o := range v.access {
+		visit(o)
+	}
+	return nil
 }
 
 // Usage implements naming.View.

@@ -12,10 +12,10 @@ import (
 
 // Columns as they are inserted; what follows the key is what a change updates.
 var (
-	namespaceColumns = []string{"name", "comment", "owner", "service_export_to", "flag", "ctime", "mtime", "polestar_revision"}
+	namespaceColumns = []string{"name", "comment", "owner", "service_export_to", "flag", "ctime", "mtime", "polestar_revision", "polestar_creator"}
 	serviceColumns   = []string{
 		"id", "name", "namespace", "ports", "business", "department", "cmdb_mod1", "cmdb_mod2", "cmdb_mod3", "comment", "revision", "owner",
-		"flag", "reference", "export_to", "ctime", "mtime", "polestar_revision", "polestar_auto", "polestar_touched",
+		"flag", "reference", "export_to", "ctime", "mtime", "polestar_revision", "polestar_auto", "polestar_touched", "polestar_creator",
 	}
 	instanceColumns = []string{
 		"id", "service_id", "vpc_id", "host", "port", "protocol", "version", "health_status", "isolate", "weight", "enable_health_check",
@@ -68,6 +68,8 @@ type writing struct {
 	goneNamespaces, goneServices, goneInstances, goneClients, goneOverrides       []string
 	goneContracts                                                                 []*naming.Contract
 	touched                                                                       map[string]bool // ids of services
+	access                                                                        [][]any
+	goneAccess                                                                    []naming.Object
 }
 
 // script makes all statements of a commit but the last, COMMIT. The order is:
@@ -100,6 +102,7 @@ func (w *writing) mainRows(out *script) {
 	insert("client", clientColumns, w.clients)
 	insert("polestar_contract", contractColumns, w.contracts)
 	insert("polestar_override", []string{"instance_id", "record"}, w.overrides)
+	insert("polestar_access", []string{"kind", "id", "record"}, w.access)
 	flag := func(table, key string, keys []string) {
 		if len(keys) == 0 {
 			return
@@ -117,6 +120,9 @@ func (w *writing) mainRows(out *script) {
 	out.each("DELETE FROM polestar_override WHERE instance_id IN (??)", w.goneOverrides)
 	for _, c := range w.goneContracts {
 		out.add("DELETE FROM polestar_contract WHERE namespace = ? AND service = ? AND id = ?", c.Service.Namespace, c.Service.Name, c.ID())
+	}
+	for _, o := range w.goneAccess {
+		out.add("DELETE FROM polestar_access WHERE kind = ? AND id = ?", uint8(o.ObjectKind()), o.ObjectKey())
 	}
 	if len(w.touched) > 0 {
 		args := []any{uint64(w.commit.Revision)}
@@ -148,7 +154,7 @@ func (w *writing) object(f final) error {
 			break
 		}
 		w.namespaces = append(w.namespaces, []any{
-			x.Name, x.Comment, x.Owner, listText(x.ServiceExportTo), 0, when(x.Created), when(x.Modified), uint64(x.Revision),
+			x.Name, x.Comment, x.Owner, listText(x.ServiceExportTo), 0, when(x.Created), when(x.Modified), uint64(x.Revision), x.Creator,
 		})
 	case *naming.Service:
 		return w.service(x, gone)
@@ -171,6 +177,14 @@ func (w *writing) object(f final) error {
 		}
 		record, err := codec.Encode(x)
 		w.overrides = append(w.overrides, []any{x.InstanceID, record})
+		return err
+	case *naming.User, *naming.Group, *naming.Token, *naming.Policy:
+		if gone {
+			w.goneAccess = append(w.goneAccess, x)
+			break
+		}
+		record, err := codec.Encode(x)
+		w.access = append(w.access, []any{uint8(x.ObjectKind()), x.ObjectKey(), record})
 		return err
 	}
 	return nil
@@ -211,7 +225,7 @@ func (w *writing) service(x *naming.Service, gone bool) error {
 	w.services = append(w.services, []any{
 		x.ID, x.Key.Name, x.Key.Namespace, x.Ports, x.Business, x.Department, x.Cmdb[0], x.Cmdb[1], x.Cmdb[2], x.Comment,
 		revisionText(x.Revision), x.Owner, 0, reference, listText(x.ExportTo), when(x.Created), when(x.Modified), uint64(x.Revision),
-		x.Auto, uint64(w.commit.Revision),
+		x.Auto, uint64(w.commit.Revision), x.Creator,
 	})
 	w.clearServiceMeta = append(w.clearServiceMeta, x.ID)
 	for _, p := range x.Metadata {

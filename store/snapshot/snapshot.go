@@ -85,6 +85,18 @@ func world(w naming.World, out *writer) {
 	for o := range w.Overrides() {
 		out.object(o)
 	}
+	for u := range w.Users() {
+		out.object(u)
+	}
+	for g := range w.Groups() {
+		out.object(g)
+	}
+	for t := range w.Tokens() {
+		out.object(t)
+	}
+	for p := range w.Policies() {
+		out.object(p)
+	}
 }
 
 // writer writes and sums; the first error stays.
