@@ -15,7 +15,7 @@ const (
 	MaxUsers          = 10_000
 	MaxGroups         = 1000
 	MaxTokens         = 20_000
-	MaxPolicies       = 12_000 // the default ones of users and groups included
+	MaxPolicies       = 10_000 // beside the default ones of users and groups
 	MaxAccessName     = 64     // characters of the name of a user, group or policy
 	MaxMembers        = 1000   // of one group
 	MaxIdentities     = 16     // of one user
@@ -70,6 +70,15 @@ func checkAccessName(field, name string, most int) error {
 		}
 	}
 	return nil
+}
+
+// checkPolicyName allows for what begins the name of a default policy.
+func checkPolicyName(name string) error {
+	most := MaxAccessName
+	if strings.HasPrefix(name, DefaultPolicyPrefix) {
+		most = maxDefaultPolicy
+	}
+	return checkAccessName(FieldPolicy, name, most)
 }
 
 func checkHex(field, text string, bytes int) error {
@@ -207,7 +216,7 @@ func (r *Registrar) DeleteToken(ctx context.Context, w DeleteToken) (Result, err
 // NotFound for a principal that does not exist; Conflict for other principals
 // of a default policy.
 func (r *Registrar) PutPolicy(ctx context.Context, w PutPolicy) (Result, error) {
-	err := firstError(checkAccessName(FieldPolicy, w.Name, maxDefaultPolicy), identified(&w.ID), checkTexts(w.Reason, w.Comment, nil),
+	err := firstError(checkPolicyName(w.Name), identified(&w.ID), checkTexts(w.Reason, w.Comment, nil),
 		set(FieldUsers, w.Users, MaxPolicyItems, idList(FieldUsers, AnyUser, NoUser)),
 		set(FieldGroups, w.Groups, MaxPolicyItems, idList(FieldGroups)),
 		set(FieldActions, w.Actions, MaxPolicyItems, bounded(FieldActions, MaxPolicyAction)), w.checkResources())
@@ -244,7 +253,7 @@ func (w *PutPolicy) checkResources() error {
 // DeletePolicy removes a policy; an absent one has the outcome Absent. Error:
 // Conflict for a default one.
 func (r *Registrar) DeletePolicy(ctx context.Context, w DeletePolicy) (Result, error) {
-	if err := firstError(checkAccessName(FieldPolicy, w.Name, maxDefaultPolicy), CheckReason(w.Reason)); err != nil {
+	if err := firstError(checkPolicyName(w.Name), CheckReason(w.Reason)); err != nil {
 		return Result{}, err
 	}
 	return r.do(ctx, &w)

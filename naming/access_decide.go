@@ -14,12 +14,16 @@ type access struct {
 	policies map[string]*Policy
 }
 
+func newAccess() *access {
+	return &access{map[string]*User{}, map[string]*Group{}, map[string]*Token{}, map[string]*Policy{}}
+}
+
 // accessible reads them once; put keeps them up to date.
 func (o *overlay) accessible() (*access, error) {
 	if o.access != nil {
 		return o.access, nil
 	}
-	a := &access{map[string]*User{}, map[string]*Group{}, map[string]*Token{}, map[string]*Policy{}}
+	a := newAccess()
 	if err := o.view.Access(a.place); err != nil {
 		return nil, err
 	}
@@ -82,6 +86,16 @@ func (a *access) group(name string) *Group {
 
 func (a *access) policy(name string) *Policy {
 	return first(a.policies, func(p *Policy) bool { return p.Name == name })
+}
+
+// ownPolicies counts those that did not come with a user or a group.
+func (a *access) ownPolicies() (n int) {
+	for _, p := range a.policies {
+		if !p.Default {
+			n++
+		}
+	}
+	return n
 }
 
 // owner reports whether an id is that of a user or a group.
@@ -164,6 +178,15 @@ func (w *PutUser) decide(o *overlay) (Result, error) {
 	return out, nil
 }
 
+// soAlready is the answer of a write that finds what it wants. Neighbours in its
+// group may have made it so.
+func (o *overlay) soAlready(what Outcome) Result {
+	if len(o.changes) > 0 {
+		return Result{Outcome: what, Revision: o.revision}
+	}
+	return Result{Outcome: what}
+}
+
 // objectOf is a pointer as an Object, nil for nil.
 func objectOf[T any, P interface {
 	*T
@@ -239,7 +262,7 @@ func (w *DeleteUser) decide(o *overlay) (Result, error) {
 	}
 	before := a.user(w.Name)
 	if before == nil {
-		return Result{Outcome: Absent}, nil
+		return o.soAlready(Absent), nil
 	}
 	if err := firstOf(stale(before, w.If), a.lastMain(before, nil)); err != nil {
 		return refuse(err), nil
@@ -335,7 +358,7 @@ func (w *DeleteGroup) decide(o *overlay) (Result, error) {
 	}
 	before := a.group(w.Name)
 	if before == nil {
-		return Result{Outcome: Absent}, nil
+		return o.soAlready(Absent), nil
 	}
 	if err := stale(before, w.If); err != nil {
 		return refuse(err), nil
@@ -384,7 +407,7 @@ func (w *DeleteToken) decide(o *overlay) (Result, error) {
 	}
 	before := a.tokens[w.ID]
 	if before == nil {
-		return Result{Outcome: Absent}, nil
+		return o.soAlready(Absent), nil
 	}
 	if err := stale(before, w.If); err != nil {
 		return refuse(err), nil
@@ -409,7 +432,7 @@ func (w *PutPolicy) decide(o *overlay) (Result, error) {
 	case strings.HasPrefix(w.Name, DefaultPolicyPrefix):
 		return refuse(Errorf(Invalid, FieldPolicy, "policy: names that begin with %q are those of default policies", DefaultPolicyPrefix)), nil
 	default:
-		if err := firstOf(full(KindPolicy, len(a.policies), MaxPolicies), a.free(w.ID)); err != nil {
+		if err := firstOf(full(KindPolicy, a.ownPolicies(), MaxPolicies), a.free(w.ID)); err != nil {
 			return refuse(err), nil
 		}
 	}
@@ -455,7 +478,7 @@ func (w *DeletePolicy) decide(o *overlay) (Result, error) {
 	before := a.policy(w.Name)
 	switch {
 	case before == nil:
-		return Result{Outcome: Absent}, nil
+		return o.soAlready(Absent), nil
 	case before.Default:
 		return refuse(Errorf(Conflict, FieldPolicy, "policy %q goes with its user or group; it cannot be deleted alone", w.Name)), nil
 	}
@@ -472,7 +495,7 @@ func (w *Bootstrap) decide(o *overlay) (Result, error) {
 		return Result{}, err
 	}
 	if len(a.users) > 0 {
-		return Result{Outcome: Unchanged}, nil
+		return o.soAlready(Unchanged), nil
 	}
 	c := Change{Actor: w.Actor, Cause: CauseAuto, Reason: w.Reason}
 	u := &User{ID: w.UserID, Name: w.Name, Comment: w.Comment, Main: true, Created: o.now, Modified: o.now, Revision: o.revision}
@@ -484,8 +507,12 @@ func (w *Bootstrap) decide(o *overlay) (Result, error) {
 }
 
 func (w *RecordRefusals) decide(o *overlay) (Result, error) {
+	if len(w.Refusals) == 0 {
+		return Result{Outcome: Unchanged}, nil
+	}
 	for n := range w.Refusals {
 		r := w.Refusals[n]
+		r.Count = max(r.Count, 1) // an empty record would say nothing, and could not be read back
 		o.changes = append(o.changes, Change{
 			After: &r, Actor: Actor{Principal: r.Principal, Address: r.Address}, Cause: CauseRefused, Reason: r.Reason,
 		})

@@ -80,8 +80,9 @@ func compare[T Object](d *differ, c *Change, _ T, fields func(T, func(string, an
 func (d *differ) differences(c *Change) (out []Difference) {
 	for _, name := range d.order {
 		x := Difference{Field: name, Before: d.before[name], After: d.after[name]}
-		whole := c.Before == nil || c.After == nil
-		if x.Before == x.After || whole && empty(x.Before) && empty(x.After) {
+		whole, equal := c.Before == nil || c.After == nil, x.Before == x.After
+		x.Before, x.After = masked(x.Before), masked(x.After)
+		if equal || whole && empty(x.Before) && empty(x.After) {
 			continue
 		}
 		if of, own := strings.CutPrefix(name, ownPrefix); own && d.before[setPrefix+of] == nil && d.after[setPrefix+of] == nil {
@@ -189,13 +190,20 @@ func contractFields(c *Contract, f func(string, any)) {
 	f("body", fmt.Sprintf("%d bytes, SHA-256 %.8x", len(c.Body), sha256.Sum256(c.Body)))
 }
 
-// secret tells that there is a secret, and whether it is another one; never what
-// it is, nor anything that it could be guessed from.
-func secret(of string) string {
-	if of == "" {
+// secret is shown as set or as nothing, never as what it is. That another one
+// was set is a difference all the same.
+type secret string
+
+func masked(v any) any {
+	s, ok := v.(secret)
+	switch {
+	case !ok:
+		return v
+	case s == "":
 		return ""
+	default:
+		return "set"
 	}
-	return fmt.Sprintf("set (%.4x)", sha256.Sum256([]byte("polestar secret\x00"+of)))
 }
 
 func userFields(u *User, f func(string, any)) {
@@ -209,6 +217,7 @@ func userFields(u *User, f func(string, any)) {
 
 func tokenFields(t *Token, f func(string, any)) {
 	f("owner", t.Owner)
+	f("hash", secret(t.Hash))
 	f("comment", t.Comment)
 	f("disabled", t.Disabled)
 	f("expires", timeText(t.Expires))

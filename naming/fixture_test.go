@@ -82,6 +82,7 @@ func (s *shelf) ContractsOf(key naming.ServiceKey, visit func(*naming.Contract))
 }
 
 func (s *shelf) Epoch(duty string) (uint64, error) { return s.epochs[duty], s.fail }
+
 func (s *shelf) Access(visit func(naming.Object)) error {
 	for _, o := range s.access {
 		visit(o)

@@ -169,3 +169,56 @@ func TestASearchIsBounded(t *testing.T) {
 		t.Errorf("%d bytes, %d changes, next %q", w.Body.Len(), len(got.History), got.Next)
 	}
 }
+
+// Who may do what has a history, too, and no secret is in it.
+func TestHistoryOfAccessKeepsSecrets(t *testing.T) {
+	b := newBackend(t)
+	s := doorOf(b, true)
+	first, second := "$argon2id$"+"Zmlyc3Q", "$argon2id$"+"c2Vjb25k"
+	hash := strings.Repeat("d", 64)
+	by := naming.Actor{Principal: "root", ID: strings.Repeat("1", 32)}
+	b.do(t, &naming.Bootstrap{UserID: strings.Repeat("1", 32), Name: "root", TokenID: strings.Repeat("2", 32), Hash: hash})
+	b.do(t, &naming.PutUser{Name: "root", Password: new(first), Actor: by})
+	b.do(t, &naming.PutUser{Name: "root", Password: new(second), Reason: "leaked", Actor: by})
+	b.do(t, &naming.RecordRefusals{Refusals: []naming.Refusal{{
+		Principal: "eve", Address: "10.0.0.9", Action: "write", Service: naming.ServiceKey{Namespace: "ns", Name: "svc"}, Reason: "forbidden",
+		Method: "PUT /api/v1/services/ns/svc", Count: 3, First: 1_000_000, Last: 2_000_000,
+	}}})
+	for _, path := range []string{"/api/v1/history", "/api/v1/events?since=0&follow=false"} {
+		body := get(s, path).Body.String()
+		for _, secret := range []string{"argon2id", "Zmlyc3Q", "c2Vjb25k", hash} {
+			if strings.Contains(body, secret) {
+				t.Errorf("%s shows %s: %s", path, secret, body)
+			}
+		}
+		if !strings.Contains(body, "root") || !strings.Contains(body, "eve") {
+			t.Errorf("%s lacks the user or the refusal: %s", path, body)
+		}
+	}
+	got := must[historyPage](t, get(s, "/api/v1/history?kind=user"), 200).History
+	if len(got) != 3 || got[0].ID != "root" || got[0].Actor.Principal != "root" || got[0].Reason != "leaked" {
+		t.Fatalf("%+v", got)
+	}
+	for n, want := range [][]Difference{{{"password", "set", "set"}}, {{"password", "", "set"}}} {
+		if diff := cmp.Diff(want, got[n].Fields); diff != "" {
+			t.Errorf("change %d (-want +got):\n%s", n, diff)
+		}
+	}
+	if tokens := must[historyPage](t, get(s, "/api/v1/history?kind=token"), 200).History; len(tokens) != 1 || tokens[0].Fields[1] != (Difference{"hash", nil, "set"}) {
+		t.Errorf("tokens: %+v", tokens)
+	}
+	refusals := must[historyPage](t, get(s, "/api/v1/history?kind=refusal&cause=refused&actor=eve&namespace=ns"), 200).History
+	if len(refusals) != 1 || refusals[0].Service != "svc" || refusals[0].Reason != "forbidden" || refusals[0].Actor.Address != "10.0.0.9" {
+		t.Fatalf("refusals: %+v", refusals)
+	}
+	fields := map[string]any{}
+	for _, d := range refusals[0].Fields {
+		fields[d.Field] = d.After
+	}
+	if fields["count"] != "3" || fields["action"] != "write" || fields["method"] != "PUT /api/v1/services/ns/svc" || fields["last"] != "1970-01-01T00:00:02Z" {
+		t.Errorf("%v", fields)
+	}
+	if all := must[historyPage](t, get(s, "/api/v1/history?kind=policy"), 200).History; len(all) != 1 || all[0].ID != "default-user-root" {
+		t.Errorf("policies: %+v", all)
+	}
+}

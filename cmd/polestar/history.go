@@ -26,9 +26,9 @@ func (f *changeFilter) flags(fs *pflag.FlagSet) {
 	fs.StringVar(&f.namespace, "namespace", "", "only of this namespace")
 	fs.StringVar(&f.service, "service", "", "only of this service: name, or namespace/name")
 	fs.StringVar(&f.instance, "instance", "", "only of the instance with this id")
-	fs.StringVar(&f.kind, "kind", "", "only namespace, service, alias, instance, override, contract or client")
+	fs.StringVar(&f.kind, "kind", "", "only namespace, service, alias, instance, override, contract, client, user, group, token, policy or refusal")
 	fs.StringVar(&f.actor, "actor", "", "only by this principal or address")
-	fs.StringVar(&f.cause, "cause", "", "only client, lease-expired, beat, operator, auto-created or clean-up")
+	fs.StringVar(&f.cause, "cause", "", "only client, lease-expired, beat, operator, auto-created, clean-up or refused")
 }
 
 func (f *changeFilter) query() url.Values {

@@ -74,7 +74,8 @@ func withStore(cmd *cobra.Command, f func(ctx context.Context, s store.Store) er
 func storeExportCommand() *cobra.Command {
 	return &cobra.Command{
 		Use: "export FILE", Short: "Write the whole world to a file, for import into any store", Args: cobra.ExactArgs(1),
-		Long: "Write namespaces, services, instances, clients, contracts and operators' settings to a file with a checksum. The change log stays behind.",
+		Long: "Write namespaces, services, instances, clients, contracts, operators' settings, users, groups, tokens and policies to a file with a checksum.\n" +
+			"The change log stays behind. The file has the hashes of tokens and passwords: keep it as safe as the store.",
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return withStore(cmd, func(ctx context.Context, s store.Store) error {
 				r := registry.New()

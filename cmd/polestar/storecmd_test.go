@@ -13,12 +13,18 @@ import (
 	"polestar/store/storetest"
 )
 
-// three is a store with three instances.
+var storedHash = strings.Repeat("ab", 32)
+
+// three is a store with three instances, and a user who has a token.
 func three(t *testing.T, dir string) store.Store {
 	t.Helper()
 	s := openedStore(t, dir)
 	for n := range 3 {
-		if _, _, err := s.Apply(t.Context(), []naming.Write{&naming.Register{Instance: storetest.Instance("svc", n), AutoCreate: true}}); err != nil {
+		writes := []naming.Write{
+			&naming.Register{Instance: storetest.Instance("svc", n), AutoCreate: true},
+			&naming.Bootstrap{UserID: strings.Repeat("1", 32), Name: "root", TokenID: strings.Repeat("2", 32), Hash: storedHash},
+		}
+		if _, _, err := s.Apply(t.Context(), writes); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -67,6 +73,9 @@ func TestStoreCommands(t *testing.T) {
 	}
 	if second, err := os.ReadFile(again); err != nil || !bytes.Equal(first, second) {
 		t.Errorf("what came back differs: %v", err)
+	}
+	if !bytes.Contains(first, []byte(storedHash)) {
+		t.Error("the token stayed behind")
 	}
 }
 

@@ -57,8 +57,9 @@ func (a *access) object(kind naming.Kind, key string) naming.Object {
 		return object(a.tokens, key)
 	case naming.KindPolicy:
 		return object(a.policies, key)
+	default:
+		return nil // a refusal, which no world has
 	}
-	return nil
 }
 
 func (a *access) each(yield func(naming.Object) bool) bool {

@@ -14,6 +14,7 @@ func TestObjectsOfEveryKind(t *testing.T) {
 	all := []naming.Object{
 		&naming.Namespace{Name: "n"}, &naming.Service{Key: key}, &naming.Instance{ID: "i", Service: key}, &naming.Client{ID: "c"},
 		&naming.Contract{Service: key}, &naming.Override{InstanceID: "o"},
+		&naming.User{ID: "u"}, &naming.Group{ID: "g"}, &naming.Token{ID: "t"}, &naming.Policy{ID: "p"},
 	}
 	r := registry.New()
 	l := r.Load()

@@ -209,8 +209,10 @@ func (s *Snapshot) Object(kind naming.Kind, key string) naming.Object {
 		return object(s.contracts, key)
 	case naming.KindOverride:
 		return object(s.overrides, key)
+	default:
+		return s.access.object(kind, key)
 	}
-	return s.access.object(kind, key)
+	return nil
 }
 
 // object finds one; nothing is a nil interface.

@@ -233,6 +233,7 @@ func (v view) ContractsOf(key naming.ServiceKey, visit func(*naming.Contract)) e
 
 // Epoch is 0 for ever: one server has no duties to share.
 func (v view) Epoch(string) (uint64, error) { return 0, nil }
+
 func (v view) Access(visit func(naming.Object)) error {
 	for _, kind := range naming.Kinds() {
 		if !kind.Access() {

@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strings"
 	"testing"
 
@@ -15,6 +16,7 @@ import (
 
 	"polestar/naming"
 	"polestar/store"
+	"polestar/store/codec"
 	"polestar/store/storetest"
 )
 
@@ -251,6 +253,85 @@ func TestFormat1IsMigrated(t *testing.T) {
 	_, results, err := s.Apply(t.Context(), []naming.Write{&naming.DeleteService{Key: a.Service}})
 	if err != nil || naming.KindOf(results[0].Err) != naming.Conflict || !strings.Contains(results[0].Err.Error(), "2 instances") {
 		t.Errorf("deleting a service in use: %v, %v", results[0].Err, err)
+	}
+}
+
+// A file of format 2 knows nothing of who may do what.
+func TestFormat2IsMigrated(t *testing.T) {
+	dir := t.TempDir()
+	s := open(t, dir, store.DefaultLogBounds()).(*Store)
+	a := storetest.Instance("svc", 1)
+	if _, _, err := s.Apply(t.Context(), []naming.Write{&naming.Register{Instance: a, AutoCreate: true}}); err != nil {
+		t.Fatal(err)
+	}
+	err := s.db.Update(func(tx *bolt.Tx) error {
+		for _, kind := range naming.Kinds() {
+			if kind.Access() {
+				if err := tx.DeleteBucket(buckets[kind]); err != nil {
+					return err
+				}
+			}
+		}
+		return tx.Bucket(bucketMeta).Put(metaFormat, bytes8(2))
+	})
+	if err = errors.Join(err, s.Close()); err != nil {
+		t.Fatal(err)
+	}
+	s = open(t, dir, store.DefaultLogBounds()).(*Store)
+	defer func() { _ = s.Close() }()
+	boot := &naming.Bootstrap{UserID: "u", Name: "root", TokenID: "t", Hash: "h"}
+	if _, rs, bad := s.Apply(t.Context(), []naming.Write{boot}); bad != nil || rs[0].Outcome != naming.Created || rs[0].Revision != 2 {
+		t.Errorf("bootstrap: %+v, %v", rs, bad)
+	}
+	if err = s.Check(t.Context(), func(p string) { t.Error(p) }); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// What is said of who may do what must fit together.
+func TestCheckLooksAtAccess(t *testing.T) {
+	s := open(t, t.TempDir(), store.DefaultLogBounds()).(*Store)
+	defer func() { _ = s.Close() }()
+	err := s.db.Update(func(tx *bolt.Tx) error {
+		for _, o := range []naming.Object{
+			&naming.User{ID: "u1", Name: "ann", Identities: []string{"x"}}, &naming.User{ID: "u2", Name: "ann", Identities: []string{"x"}, Main: true, Disabled: true},
+			&naming.Group{ID: "g1", Name: "ops", Members: []string{"u3"}},
+			&naming.Token{ID: "t1", Owner: "u4", Hash: "h"}, &naming.Token{ID: "t2", Owner: "u1", Hash: "h"},
+			&naming.Policy{ID: "u5", Name: "p", Default: true, Users: []string{"u5"}}, &naming.Policy{ID: "u1", Name: "q", Default: true, Users: []string{"u1"}},
+		} {
+			record, err := codec.Encode(o)
+			if err != nil {
+				return err
+			}
+			if err := tx.Bucket(buckets[o.ObjectKind()]).Put([]byte(o.ObjectKey()), record); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var got []string
+	if err := s.Check(t.Context(), func(p string) { got = append(got, p) }); err != nil {
+		t.Fatal(err)
+	}
+	want := []string{
+		"user u1 and user u2 have the same name of a user",
+		"user u1 and user u2 have the same identity",
+		"user u2 has no default policy",
+		"no user that is not disabled is a main user",
+		"group g1 has no default policy",
+		"group g1 has the member u3, who does not exist",
+		"token t1 belongs to u4, which is neither a user nor a group",
+		"token t1 and token t2 have the same hash",
+		"default policy u5 is of nobody",
+		`policy u5: users: there is no user with id "u5"`,
+	}
+	for _, w := range want {
+		if !slices.Contains(got, w) {
+			t.Errorf("Check did not report %q:\n%s", w, strings.Join(got, "\n"))
+		}
 	}
 }
 

@@ -36,6 +36,9 @@ func (s *Store) Check(ctx context.Context, report func(problem string)) error {
 			err = each(ctx, tx.Bucket(buckets[kind]), func(k, v []byte) { c.object(kind, k, v) })
 		}
 		c.usage()
+		for _, p := range c.access.Problems() {
+			c.report("%s", p)
+		}
 		c.log()
 		return err
 	})
@@ -58,6 +61,7 @@ type checker struct {
 	head    naming.Revision
 	said    map[naming.ServiceKey]usage
 	counted map[naming.ServiceKey]naming.Usage
+	access  naming.AccessCheck
 	report  func(format string, args ...any)
 }
 
@@ -77,6 +81,7 @@ func (c *checker) object(kind naming.Kind, k, v []byte) {
 	if key, add, counts := naming.UsageOf(&naming.Change{After: o}); counts {
 		c.counted[key] = c.counted[key].Add(add)
 	}
+	c.access.Add(o)
 	i, ok := o.(*naming.Instance)
 	if !ok {
 		return

@@ -46,9 +46,12 @@ func filled(t testing.TB, v reflect.Value, n *int) {
 	}
 }
 
-func objects(t *testing.T) []naming.Object {
+func objects(t testing.TB) []naming.Object {
 	n := 0
-	out := []naming.Object{&naming.Namespace{}, &naming.Service{}, &naming.Instance{}, &naming.Client{}, &naming.Contract{}, &naming.Override{}}
+	out := []naming.Object{
+		&naming.Namespace{}, &naming.Service{}, &naming.Instance{}, &naming.Client{}, &naming.Contract{}, &naming.Override{},
+		&naming.User{}, &naming.Group{}, &naming.Token{}, &naming.Policy{}, &naming.Refusal{},
+	}
 	for _, o := range out {
 		filled(t, reflect.ValueOf(o).Elem(), &n)
 	}
@@ -79,7 +82,7 @@ func TestCommitComesBack(t *testing.T) {
 	for n, o := range all {
 		want.Changes = append(
 			want.Changes,
-			naming.Change{After: o, Actor: naming.Actor{Principal: "p", Address: "a", Agent: fmt.Sprint(n)}, Cause: "c", Reason: "r"},
+			naming.Change{After: o, Actor: naming.Actor{Principal: "p", ID: "id", Address: "a", Agent: fmt.Sprint(n)}, Cause: "c", Reason: "r"},
 			naming.Change{Before: o}, naming.Change{Before: o, After: o},
 		)
 	}
@@ -97,7 +100,7 @@ func TestCommitComesBack(t *testing.T) {
 }
 
 func TestDamageIsAnError(t *testing.T) {
-	for _, k := range []naming.Kind{naming.KindNamespace, naming.KindService, naming.KindInstance, naming.KindClient, 99} {
+	for _, k := range []naming.Kind{naming.KindNamespace, naming.KindService, naming.KindInstance, naming.KindClient, naming.KindUser, naming.KindGroup, naming.KindToken, naming.KindPolicy, naming.KindRefusal, 99} {
 		if o, err := Decode(k, []byte{0xff, 0xff}, nil); err == nil || o != nil {
 			t.Errorf("kind %d: %v, %v", k, o, err)
 		}
@@ -164,8 +167,20 @@ func FuzzInstanceLikeGenerated(f *testing.F) {
 // Any bytes are decoded or refused, and what is decoded can be stored again.
 func FuzzDecode(f *testing.F) {
 	f.Add(uint8(3), []byte{0x0a, 0x01, 'a'})
+	for _, o := range objects(f) {
+		record, err := Encode(o)
+		if err != nil {
+			f.Fatal(err)
+		}
+		f.Add(uint8(o.ObjectKind()), record)
+		commit, err := EncodeCommit(naming.Commit{Time: 1, Changes: []naming.Change{{Before: o, After: o, Actor: naming.Actor{ID: "id"}}}})
+		if err != nil {
+			f.Fatal(err)
+		}
+		f.Add(uint8(0), commit)
+	}
 	f.Fuzz(func(t *testing.T, kind uint8, record []byte) {
-		if o, err := Decode(naming.Kind(kind%7), record, Interner{}); err == nil {
+		if o, err := Decode(naming.Kind(kind%13), record, Interner{}); err == nil {
 			again, err := Encode(o)
 			if err != nil {
 				t.Fatalf("%+v cannot be stored again: %v", o, err)

@@ -41,6 +41,10 @@ var schema112 = []string{
 	"INSERT INTO instance_metadata VALUES ('i1', 'b', '2'), ('i1', 'a', '1')",
 	"INSERT INTO routing_config_v2 (id) VALUES ('r1'), ('r2')",
 	"INSERT INTO `user` (id) VALUES ('u1')",
+	"CREATE TABLE user_group (id VARCHAR(128) PRIMARY KEY, flag TINYINT DEFAULT 0)",
+	"INSERT INTO user_group (id) VALUES ('g1'), ('g2')",
+	"CREATE TABLE auth_strategy (id VARCHAR(128) PRIMARY KEY, flag TINYINT DEFAULT 0)",
+	"INSERT INTO auth_strategy (id, flag) VALUES ('p1', 0), ('p2', 1)",
 }
 
 var schema118 = []string{
@@ -102,7 +106,7 @@ func TestReadPolaris(t *testing.T) {
 			if diff := cmp.Diff(want, p.Instances); diff != "" {
 				t.Error(diff)
 			}
-			if diff := cmp.Diff(map[string]int{"routing rules": 2, "users": 1}, p.Left); diff != "" {
+			if diff := cmp.Diff(map[string]int{"routing rules": 2, "users": 1, "user groups": 2, "policies": 1}, p.Left); diff != "" {
 				t.Error(diff)
 			}
 			if text := fmt.Sprint(p.Broken); len(p.Broken) != 2 || !strings.Contains(text, "lost") || !strings.Contains(text, "i3") {

@@ -321,15 +321,23 @@ var checks = []string{
 // each other agrees.
 func (s *Store) Check(ctx context.Context, report func(problem string)) error {
 	err := s.snapshot(ctx, func(conn *sql.Conn) error {
+		var access naming.AccessCheck
 		l := loading{
-			ctx: ctx, conn: conn, in: codec.Interner{},
-			visit: func(naming.Object) error { return nil }, touched: func(naming.Touched) error { return nil },
+			ctx: ctx, conn: conn, in: codec.Interner{}, touched: func(naming.Touched) error { return nil },
+			visit: func(o naming.Object) error {
+				access.Add(o)
+				return nil
+			},
 		}
 		if err := l.all(); err != nil {
 			if lost(err) || ctx.Err() != nil {
 				return err
 			}
 			report("a table cannot be read: " + err.Error())
+		} else {
+			for _, p := range access.Problems() {
+				report(p)
+			}
 		}
 		for _, query := range checks {
 			var r reading

@@ -67,6 +67,7 @@ func testRestore(t *testing.T, f *fixture) {
 	f.apply(&naming.PutAlias{Key: alias, For: a.Service, AutoCreate: true}, &naming.PutContract{Contract: naming.Contract{Service: a.Service, Body: []byte{1}}})
 	f.apply(&naming.Modify{ID: a.ID, Set: naming.Setting{Isolated: &yes}})
 	f.apply(&naming.Deregister{ID: a.ID})
+	people(f)
 	head, objects, touched := f.world()
 	from := f.Store
 	other := &fixture{t: t, open: f.open, caps: f.caps, dir: t.TempDir(), bounds: f.bounds}
