@@ -13,7 +13,9 @@ import (
 	"text/template"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 
+	"polestar/xds/access"
 	"polestar/xds/node"
 )
 
@@ -27,6 +29,7 @@ type bootstrap struct {
 	Region, Zone, SubZone               string
 	Delta                               bool
 	LEDS                                string
+	Token                               string // the client's own, in what is printed
 	TLS                                 bootstrapTLS
 }
 
@@ -43,11 +46,13 @@ func bootstrapCommand() *cobra.Command {
 	fs.StringVar(&b.Region, "region", "", "where the client runs")
 	fs.StringVar(&b.Zone, "zone", "", "where the client runs")
 	fs.StringVar(&b.SubZone, "sub-zone", "", "where the client runs (campus)")
+	fs.String("token", "", "token of the client, which stands in what is printed; others on this machine can see it in the list of processes")
+	fs.String("token-file", "", "file with the token of the client, which stands in what is printed")
 	b.TLS.flags(fs)
 	envoy := &cobra.Command{
 		Use: "envoy", Short: "For Envoy: YAML for envoy -c", Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			if err := b.complete(); err != nil {
+			if err := b.complete(cmd.Flags()); err != nil {
 				return err
 			}
 			if err := b.TLS.forEnvoy(b.XDSAddr); err != nil {
@@ -70,7 +75,7 @@ func bootstrapCommand() *cobra.Command {
 		Use: "grpc", Short: "For proxyless gRPC: JSON for GRPC_XDS_BOOTSTRAP", Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			b.EgressAddress, b.AdminAddress = "127.0.0.1:1", "127.0.0.1:1" // not used here
-			if err := b.complete(); err != nil {
+			if err := b.complete(cmd.Flags()); err != nil {
 				return err
 			}
 			if err := b.TLS.forGRPC(b.XDSAddr); err != nil {
@@ -84,8 +89,28 @@ func bootstrapCommand() *cobra.Command {
 	return group(cmd, envoy, grpc)
 }
 
+// takeToken reads the client's own token. It must be named: that of the main
+// user, which other commands find by themselves, is no proxy's.
+func (b *bootstrap) takeToken(flags *pflag.FlagSet) (err error) {
+	given, _ := flags.GetString("token") // both flags are there
+	file, _ := flags.GetString("token-file")
+	switch {
+	case given != "" && file != "":
+		return errors.New("--token and --token-file exclude each other")
+	case file != "":
+		b.Token, err = readToken("--token-file", file)
+		return err
+	default:
+		b.Token = given
+		return checkToken("--token", given)
+	}
+}
+
 // complete fills defaults and checks addresses.
-func (b *bootstrap) complete() error {
+func (b *bootstrap) complete(flags *pflag.FlagSet) error {
+	if err := b.takeToken(flags); err != nil {
+		return err
+	}
 	if b.LEDS != "" {
 		if n, err := strconv.Atoi(b.LEDS); b.LEDS != "true" && (err != nil || n < 1 || n > node.MaxLEDS) {
 			return fmt.Errorf("--leds: %q is neither true nor a number from 1 to %d", b.LEDS, node.MaxLEDS)
@@ -132,6 +157,10 @@ func isAlphanumeric(r rune) bool {
 // grpc is the bootstrap of proxyless gRPC (gRFC A27), in the form that all
 // languages read: grpc-node needs the locality.
 func (b *bootstrap) grpc() any {
+	metadata := map[string]any{"namespace": b.Namespace, "service": b.Service}
+	if b.Token != "" {
+		metadata[access.KeyToken] = b.Token // gRPC has no other place for it
+	}
 	return map[string]any{
 		"xds_servers": []any{map[string]any{
 			"server_uri":      b.XDSAddr,
@@ -140,7 +169,7 @@ func (b *bootstrap) grpc() any {
 		}},
 		"node": map[string]any{
 			"id":       b.NodeID,
-			"metadata": map[string]any{"namespace": b.Namespace, "service": b.Service},
+			"metadata": metadata,
 			"locality": map[string]any{"region": b.Region, "zone": b.Zone, "sub_zone": b.SubZone},
 		},
 	}

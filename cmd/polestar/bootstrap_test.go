@@ -149,3 +149,31 @@ func TestBootstrapNamesTheNode(t *testing.T) {
 		}
 	}
 }
+
+// A client's token is in its first config only when it is named: that of the
+// main user, which lies in the data directory, never is.
+func TestBootstrapWithToken(t *testing.T) {
+	dir := t.TempDir()
+	t.Setenv("POLESTAR_DATA_DIR", dir)
+	t.Setenv("POLESTAR_TOKEN", "of-the-operator")
+	for name, token := range map[string]string{adminTokenFile: "of-root-0123456789", "mine": "of-web-0123456789"} {
+		if err := os.WriteFile(filepath.Join(dir, name), []byte(token+"\n"), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for want, args := range map[string][]string{"": nil, "of-web-0123456789": {"--token-file", filepath.Join(dir, "mine")}, "given": {"--token", "given"}} {
+		shown := envoyConfig(t, args...).GetDynamicResources().GetAdsConfig().GetGrpcServices()[0].GetInitialMetadata()
+		if (want == "") != (len(shown) == 0) || want != "" && (shown[0].GetKey() != "x-polaris-token" || shown[0].GetValue() != want) {
+			t.Errorf("%v: Envoy shows %v, want %q", args, shown, want)
+		}
+		out, err := run(t, append([]string{"bootstrap", "grpc"}, args...)...)
+		if err != nil || strings.Contains(out, `"x-polaris-token": "`+want+`"`) != (want != "") || strings.Contains(out, "of-root") || strings.Contains(out, "of-the-operator") {
+			t.Errorf("%v: %v\n%s", args, err, out)
+		}
+	}
+	for _, wrong := range [][]string{{"--token", "a", "--token-file", "b"}, {"--token", "a b"}, {"--token-file", filepath.Join(dir, "none")}} {
+		if out, err := run(t, append([]string{"bootstrap", "envoy"}, wrong...)...); err == nil || !strings.Contains(err.Error(), "--token") {
+			t.Errorf("%v: %v\n%s", wrong, err, out)
+		}
+	}
+}
