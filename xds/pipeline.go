@@ -31,8 +31,9 @@ type Pipeline struct {
 
 	byName map[naming.ServiceKey]bool // services found by DNS; only Run's goroutine
 
-	mu       sync.Mutex
+	mu       sync.Mutex // guards both
 	problems map[resource.Form][]resource.Problem
+	swept    int // forms with problems when those were swept that nobody watches
 
 	progress  sync.Mutex             // guards everything below
 	sub       *registry.Subscription // nil while the pipeline does not run
@@ -279,11 +280,37 @@ func (p *Pipeline) Names(t resource.Type, s resource.Scope) []string {
 // note keeps the newest problems of a resource, so that an operator can see
 // what was left out and why.
 func (p *Pipeline) note(key resource.Form, problems []resource.Problem) {
+	if p.keep(key, problems) {
+		p.sweep(key)
+	}
+}
+
+// sweep forgets the problems of forms that nobody watches any more, but for one
+// that is being built.
+func (p *Pipeline) sweep(but resource.Form) {
+	p.mu.Lock()
+	all := slices.Collect(maps.Keys(p.problems))
+	p.mu.Unlock()
+	for _, key := range all {
+		if key != but && p.cache.Current(key) == nil {
+			p.keep(key, nil)
+		}
+	}
+	p.mu.Lock()
+	p.swept = len(p.problems)
+	p.mu.Unlock()
+}
+
+// minSwept is the number of forms with problems from which it is worth to sweep.
+const minSwept = 1024
+
+// keep reports whether there are so many that they should be swept.
+func (p *Pipeline) keep(key resource.Form, problems []resource.Problem) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	before := p.problems[key]
 	if slices.Equal(before, problems) {
-		return
+		return false
 	}
 	if len(problems) == 0 {
 		delete(p.problems, key)
@@ -293,6 +320,7 @@ func (p *Pipeline) note(key resource.Form, problems []resource.Problem) {
 			zap.Int("count", len(problems)), zap.Any("first", problems[0]))
 	}
 	p.meter.problems.Add(float64(len(problems) - len(before)))
+	return len(p.problems) > max(minSwept, 2*p.swept)
 }
 
 // Problems lists what was left out of the resources that are watched, and why.
@@ -303,7 +331,7 @@ func (p *Pipeline) Problems() map[resource.Form][]resource.Problem {
 	for key := range all {
 		if p.cache.Current(key) == nil { // nobody watches it any more
 			delete(all, key)
-			p.note(key, nil)
+			p.keep(key, nil)
 		}
 	}
 	return all
