@@ -61,6 +61,8 @@ type Deps struct {
 	Auth        auth.Gate
 	// Pace reports whether a peer may ask now, and if not, when; nil: always.
 	Pace func(ip string) (ok bool, wait time.Duration)
+	// Bound bounds the connections of the door; nil: nothing does.
+	Bound func(net.Listener) net.Listener
 	// Refused is told of every request that was turned down for who sent it; it
 	// must not block.
 	Refused func(Refusal)
@@ -212,6 +214,9 @@ func (s *Server) Listen(ctx context.Context) error {
 		return fmt.Errorf("http address %s cannot be listened on: %w", s.addr, err)
 	}
 	s.listener = l
+	if s.deps.Bound != nil {
+		s.listener = s.deps.Bound(l)
+	}
 	return nil
 }
 

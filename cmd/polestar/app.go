@@ -175,11 +175,15 @@ func (a *app) buildDoors() (err error) {
 	}
 	a.receipts.Register(a.xds.GRPC())
 
+	bound, err := a.boundHTTP()
+	if err != nil {
+		return err
+	}
 	a.web = web.New(a.cfg.HTTPAddr, web.Deps{
 		World: a.registry.World, Loaded: a.loaded.Load, Admin: registrar, Checks: a.checks, Clients: a.clients,
 		ChangeLog: &a.store, LogBounds: reach(a.cfg.Log), Await: a.registry.Await, Cleanup: cleanups{a.cleaner, a.leader},
 		Problems: a.problems, Guard: &a.guard, Explain: a.explainer(), Receipt: a.receipts.Wait, OpenMetrics: true, Auth: auth.Open{}, Refused: func(web.Refusal) {}, Metrics: a.metrics, Log: a.log.Named("web"),
-		TLS: a.httpTLS(), Pace: a.rates.paceHTTP(),
+		TLS: a.httpTLS(), Pace: a.rates.paceHTTP(), Bound: bound,
 	})
 	return nil
 }

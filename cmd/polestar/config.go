@@ -49,6 +49,7 @@ type Config struct {
 	Log            store.LogBounds
 	Cleanup        cleanup.Config
 	Rates          rates
+	HTTPConns      httpConns
 
 	// What only a store that several servers share needs.
 	Store             string
@@ -77,7 +78,7 @@ func defaultConfig() Config {
 		DrainTimeout: 5 * time.Second, AutoCreate: true, ClientTTL: 2 * time.Minute,
 		Polaris: grpcserver.Default("polaris", "127.0.0.1:8091"),
 		XDS:     xdsDoor(), MaxAbsentNames: cache.DefaultMaxAbsent, Heartbeat: grpcserver.Default("heartbeat", ""),
-		Batch: defaultBatch(), Lease: health.Default(), Log: store.DefaultLogBounds(), Cleanup: cleanup.Default(), TLS: defaultTLS(),
+		Batch: defaultBatch(), Lease: health.Default(), Log: store.DefaultLogBounds(), Cleanup: cleanup.Default(), HTTPConns: httpConns{20_000, 20_000}, TLS: defaultTLS(),
 	}
 	c.MySQL, c.Cluster, c.Follow, c.Peer = defaultCluster()
 	return c
@@ -256,7 +257,7 @@ func (c *Config) Validate() error {
 	if c.DrainTimeout <= 0 || c.DrainTimeout > 10*time.Minute {
 		errs = append(errs, fmt.Errorf("drain-timeout: %s is not between 1ns and 10m", c.DrainTimeout))
 	}
-	return errors.Join(append(errs, c.validateCluster(), c.validateHeartbeat(), c.validateClients(), c.Rates.validate(), c.validateTLS(), c.validateXDS(), c.validateExposure(), c.Polaris.Validate(), c.XDS.Validate(), c.Batch.Validate(), c.Lease.Validate(), c.Log.Validate(), c.Cleanup.Validate())...)
+	return errors.Join(append(errs, c.validateCluster(), c.validateHeartbeat(), c.validateClients(), c.Rates.validate(), c.HTTPConns.validate(), c.validateTLS(), c.validateXDS(), c.validateExposure(), c.Polaris.Validate(), c.XDS.Validate(), c.Batch.Validate(), c.Lease.Validate(), c.Log.Validate(), c.Cleanup.Validate())...)
 }
 
 func isPort(s string) bool {

@@ -75,6 +75,7 @@ func TestMistakesAreNamed(t *testing.T) {
 		"clean-up age":         {args: []string{"--cleanup.overrides", "1s"}, want: []string{"cleanup.overrides", "1m"}},
 		"lease factor":         {args: []string{"--lease.factor", "1"}, want: []string{"lease.factor"}},
 		"rate":                 {args: []string{"--polaris.rate-per-ip", "1000001"}, want: []string{"polaris.rate-per-ip", "1000000"}},
+		"HTTP connections":     {args: []string{"--http.max-connections", "10"}, want: []string{"http.max-connections-per-ip", "(10)"}},
 		"burst without a rate": {args: []string{"--http.rate-burst-per-ip", "5"}, want: []string{"http.rate-burst-per-ip", "http.rate-per-ip"}},
 		"log bound":            {args: []string{"--store.log-max-bytes", "1"}, want: []string{"store.log-max-bytes", "1048576"}},
 	} {

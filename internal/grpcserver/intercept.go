@@ -10,6 +10,8 @@ import (
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
+
+	"polestar/internal/connlimit"
 )
 
 // unary counts a call and turns a panic into Internal.
@@ -76,6 +78,14 @@ func newMeter(door string) *meter {
 		panics: prometheus.NewCounter(prometheus.CounterOpts{
 			Name: "polestar_grpc_panics_total", Help: "Handlers that panicked.", ConstLabels: labels,
 		}),
+	}
+}
+
+// watch counts connections.
+func (m *meter) watch() connlimit.Watch {
+	return connlimit.Watch{
+		Open:    func(n int) { m.connections.Set(float64(n)) },
+		Refused: func(why string) { m.refused.WithLabelValues(why).Inc() },
 	}
 }
 

@@ -16,6 +16,8 @@ import (
 	healthv1 "google.golang.org/grpc/health/grpc_health_v1"
 	"google.golang.org/grpc/keepalive"
 	"google.golang.org/grpc/test/bufconn"
+
+	"polestar/internal/connlimit"
 )
 
 // line is a client's connection that can go dead without being closed, as when
@@ -76,7 +78,7 @@ func hold(t *testing.T, opts ...grpc.DialOption) *held {
 		t.Fatal(err)
 	}
 	pipe := bufconn.Listen(1 << 16)
-	s.listener = newLimited(pipe, 10, 10, s.meter)
+	s.listener = connlimit.New(pipe, 10, 10, s.meter.watch())
 	ctx, stop := context.WithCancel(context.Background())
 	served := make(chan error, 1)
 	go func() { served <- s.Serve(ctx) }()

@@ -15,6 +15,8 @@ import (
 	healthv1 "google.golang.org/grpc/health/grpc_health_v1"
 	"google.golang.org/grpc/keepalive"
 	"google.golang.org/grpc/reflection"
+
+	"polestar/internal/connlimit"
 )
 
 // Config of one door.
@@ -57,7 +59,7 @@ type Server struct {
 	log      *zap.Logger
 	grpc     *grpc.Server
 	health   *health.Server
-	listener *limited
+	listener *connlimit.Listener
 	meter    *meter
 }
 
@@ -109,7 +111,7 @@ func (s *Server) Listen(ctx context.Context) error {
 	case err != nil:
 		return fmt.Errorf("%s address %s cannot be listened on: %w", s.cfg.Name, s.cfg.Addr, err)
 	}
-	s.listener = newLimited(l, s.cfg.MaxConnections, s.cfg.MaxConnectionsPerIP, s.meter)
+	s.listener = connlimit.New(l, s.cfg.MaxConnections, s.cfg.MaxConnectionsPerIP, s.meter.watch())
 	return nil
 }
 
@@ -132,7 +134,7 @@ func (s *Server) Serve(ctx context.Context) error {
 	case <-graceful:
 	case <-timer.C:
 		s.log.Warn("calls were still running at the drain deadline and are ended", zap.String("door", s.cfg.Name))
-		s.listener.closeAll()
+		s.listener.CloseAll()
 		s.grpc.Stop()
 		<-graceful
 	}

@@ -1,4 +1,4 @@
-package grpcserver
+package connlimit
 
 import (
 	"maps"
@@ -7,25 +7,32 @@ import (
 	"sync"
 )
 
-// limited is a listener that closes connections over its bounds at once.
-type limited struct {
+// Watch is told what happens at a listener.
+type Watch struct {
+	Open    func(n int)      // how many connections are open now
+	Refused func(why string) // one was closed for a bound: "total" or "per ip"
+}
+
+// Listener closes connections over its bounds at once.
+type Listener struct {
 	net.Listener
 	most, mostPerIP int
-	meter           *meter
+	watch           Watch
 
 	mu    sync.Mutex // guards everything below
 	open  int
 	perIP map[string]int
 	conns map[*conn]struct{}
-	ended bool // closeAll was called
+	ended bool // CloseAll was called
 }
 
-func newLimited(l net.Listener, most, mostPerIP int, m *meter) *limited {
-	return &limited{Listener: l, most: most, mostPerIP: mostPerIP, meter: m, perIP: map[string]int{}, conns: map[*conn]struct{}{}}
+// New bounds the connections of l, in all and from one ip.
+func New(l net.Listener, most, mostPerIP int, w Watch) *Listener {
+	return &Listener{Listener: l, most: most, mostPerIP: mostPerIP, watch: w, perIP: map[string]int{}, conns: map[*conn]struct{}{}}
 }
 
 // Accept implements net.Listener.
-func (l *limited) Accept() (net.Conn, error) {
+func (l *Listener) Accept() (net.Conn, error) {
 	for {
 		c, err := l.Listener.Accept()
 		if err != nil {
@@ -36,7 +43,7 @@ func (l *limited) Accept() (net.Conn, error) {
 			ip = c.RemoteAddr().String()
 		}
 		if why := l.admit(ip); why != "" {
-			l.meter.refused.WithLabelValues(why).Inc()
+			l.watch.Refused(why)
 			_ = c.Close()
 			continue
 		}
@@ -44,7 +51,7 @@ func (l *limited) Accept() (net.Conn, error) {
 	}
 }
 
-func (l *limited) track(c net.Conn, ip string) *conn {
+func (l *Listener) track(c net.Conn, ip string) *conn {
 	out := &conn{Conn: c}
 	out.leave = sync.OnceFunc(func() { l.leave(out, ip) })
 	l.mu.Lock()
@@ -57,9 +64,9 @@ func (l *limited) track(c net.Conn, ip string) *conn {
 	return out
 }
 
-// closeAll ends every connection, those too that have not said anything yet:
-// grpc.Server.Stop knows them only after their handshake, and waits for it.
-func (l *limited) closeAll() {
+// CloseAll ends every connection, those too that have not said anything yet:
+// servers know them only after their handshake.
+func (l *Listener) CloseAll() {
 	l.mu.Lock()
 	l.ended = true
 	open := slices.Collect(maps.Keys(l.conns))
@@ -69,7 +76,7 @@ func (l *limited) closeAll() {
 	}
 }
 
-func (l *limited) admit(ip string) (refusal string) {
+func (l *Listener) admit(ip string) (refusal string) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	switch {
@@ -80,11 +87,11 @@ func (l *limited) admit(ip string) (refusal string) {
 	}
 	l.open++
 	l.perIP[ip]++
-	l.meter.connections.Set(float64(l.open))
+	l.watch.Open(l.open)
 	return ""
 }
 
-func (l *limited) leave(c *conn, ip string) {
+func (l *Listener) leave(c *conn, ip string) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	delete(l.conns, c)
@@ -92,7 +99,7 @@ func (l *limited) leave(c *conn, ip string) {
 	if l.perIP[ip]--; l.perIP[ip] == 0 {
 		delete(l.perIP, ip)
 	}
-	l.meter.connections.Set(float64(l.open))
+	l.watch.Open(l.open)
 }
 
 type conn struct {

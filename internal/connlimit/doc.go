@@ -1,0 +1,3 @@
+// Package connlimit bounds the connections of a listener, in all and from one
+// ip. It knows no protocol.
+package connlimit
