@@ -1,5 +1,6 @@
 // Command polarisgo drives polaris-go by lines on standard input; it answers
-// one JSON line each. Usage: polarisgo host:port
+// one JSON line each. Usage: polarisgo host:port. It shows the token in
+// POLARIS_TOKEN.
 package main
 
 import (
@@ -29,6 +30,7 @@ func main() {
 	cfg.GetConsumer().GetLocalCache().SetPersistEnable(false)
 	cfg.GetConsumer().GetLocalCache().SetServiceRefreshInterval(200 * time.Millisecond)
 	cfg.Provider.MinRgisterInterval = time.Second // 30 s by default
+	cfg.GetGlobal().GetServerConnector().SetToken(os.Getenv("POLARIS_TOKEN"))
 	sdk, err := api.InitContextByConfig(cfg)
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)
