@@ -19,6 +19,7 @@ const module = "polestar/"
 var may = map[string]string{
 	"naming": "", "batch": "", "proto/storepb": "", "proto/peerpb": "", "proto/adminpb": "",
 	"auth":                "naming",
+	"auth/audit":          "auth naming",
 	"naming/registry":     "naming",
 	"naming/health":       "naming",
 	"naming/cleanup":      "naming",
