@@ -47,17 +47,16 @@ func (l *log) count() (n uint64) {
 }
 
 // recording runs a recorder in a bubble of fake time; end stops it.
-func recording(t *testing.T, l *log) (r *audit.Recorder, metrics *prometheus.Registry, end func()) {
+func recording(t *testing.T, l *log) (r *audit.Recorder, end func()) {
 	t.Helper()
-	metrics = prometheus.NewRegistry()
-	r, err := audit.New(audit.Deps{Write: l.write, Now: time.Now, Metrics: metrics, Log: zap.NewNop()})
+	r, err := audit.New(audit.Deps{Write: l.write, Now: time.Now, Metrics: prometheus.NewRegistry(), Log: zap.NewNop()})
 	if err != nil {
 		t.Fatal(err)
 	}
 	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan error, 1)
 	go func() { done <- r.Run(ctx) }()
-	return r, metrics, func() {
+	return r, func() {
 		cancel()
 		if err := <-done; err != nil {
 			t.Error(err)
@@ -75,7 +74,7 @@ func knock(who string) auth.Refusal {
 func TestEqualRefusalsAreCountedTogether(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		l := &log{}
-		r, _, end := recording(t, l)
+		r, end := recording(t, l)
 		r.Refused(knock("eve"))
 		synctest.Wait()
 		if len(l.commits) != 1 { // at once, for it was quiet
@@ -106,7 +105,7 @@ func TestEqualRefusalsAreCountedTogether(t *testing.T) {
 func TestFloodsAreBounded(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		l := &log{}
-		r, _, end := recording(t, l)
+		r, end := recording(t, l)
 		for n := range 100_000 {
 			r.Refused(knock(fmt.Sprint("eve", n)))
 		}
@@ -127,7 +126,7 @@ func TestFloodsAreBounded(t *testing.T) {
 func TestNothingIsLostWhileTheStoreIsAway(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		l := &log{fail: errors.New("away")}
-		r, _, end := recording(t, l)
+		r, end := recording(t, l)
 		for n := range 30 {
 			r.Refused(knock(fmt.Sprint("eve", n%3)))
 			time.Sleep(time.Second)
