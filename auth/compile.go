@@ -109,7 +109,11 @@ func compile(from Source) *compiled {
 
 // addPolicies gives every policy to those for whom it holds.
 func (c *compiled) addPolicies(from Source, members map[string][]*subject) {
-	for raw := range from.Policies() {
+	all := slices.SortedFunc(from.Policies(), func(a, b *naming.Policy) int {
+		// What somebody wrote explains a decision better than what came with a user.
+		return cmp.Or(ordinal(a.Default)-ordinal(b.Default), cmp.Compare(a.Name, b.Name))
+	})
+	for _, raw := range all {
 		p := policyOf(raw)
 		c.policies++
 		holds := map[*subject]bool{}

@@ -28,8 +28,8 @@ func Default() Config {
 	return Config{Client: Switch{Strict: true}, Console: Switch{Open: true, Strict: true}}
 }
 
-// of is the switch of an API.
-func (c Config) of(api API) Switch {
+// Of is the switch of an API.
+func (c Config) Of(api API) Switch {
 	switch api {
 	case ClientAPI:
 		return c.Client

@@ -94,7 +94,7 @@ func (r Resource) String() string {
 // Explain decides as [Engine.Allow] does, for a user or group that may not have
 // called at all, and says why. An unknown id is refused.
 func (e *Engine) Explain(api API, id string, a Action, r Resource) Decision {
-	if a != Administer && !e.cfg.of(api).Open {
+	if a != Administer && !e.cfg.Of(api).Open {
 		return Decision{Allowed: true, Why: fmt.Sprintf("the %s API is not checked", api)}
 	}
 	s, refusal := e.state.Load().known(Principal{ID: id})

@@ -111,7 +111,7 @@ var (
 
 // Authenticate implements [Gate]. A token wins over a certificate.
 func (e *Engine) Authenticate(_ context.Context, api API, c Credentials) (Principal, error) {
-	sw := e.cfg.of(api)
+	sw := e.cfg.Of(api)
 	if !sw.Open {
 		return Principal{}, nil
 	}
@@ -205,7 +205,7 @@ func (c *compiled) known(p Principal) (*subject, *Error) {
 // Allow implements [Gate]. It looks at the principal's token again, so a
 // principal that is kept is refused as soon as its token does not hold any more.
 func (e *Engine) Allow(_ context.Context, api API, p Principal, a Action, r Resource) error {
-	if a != Administer && !e.cfg.of(api).Open {
+	if a != Administer && !e.cfg.Of(api).Open {
 		return nil
 	}
 	c := e.state.Load()

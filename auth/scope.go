@@ -12,7 +12,7 @@ import (
 
 // Scope implements [Gate].
 func (e *Engine) Scope(api API, p Principal) Scope {
-	if !e.cfg.of(api).Open {
+	if !e.cfg.Of(api).Open {
 		return Scope{}
 	}
 	s, refusal := e.state.Load().known(p)

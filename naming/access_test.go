@@ -176,8 +176,11 @@ func TestCreatorsAreKept(t *testing.T) {
 	if _, err := r.PutService(t.Context(), naming.PutService{Key: naming.ServiceKey{Namespace: "n", Name: "s"}, Comment: &comment, Actor: other}); err != nil {
 		t.Fatal(err)
 	}
-	if n, svc := s.namespaces["n"], s.services[naming.ServiceKey{Namespace: "n", Name: "s"}]; n.Creator != id("2") || svc.Creator != id("2") || svc.Comment != "c" {
-		t.Errorf("creators %q and %q", n.Creator, svc.Creator)
+	if n, svc := s.namespaces["n"], s.services[naming.ServiceKey{Namespace: "n", Name: "s"}]; n.Creator != "" || svc.Creator != id("2") || svc.Comment != "c" {
+		t.Errorf("creators %q and %q; a namespace that comes by the way is nobody's", n.Creator, svc.Creator)
+	}
+	if _, err := r.PutNamespace(t.Context(), naming.PutNamespace{Name: "m", Actor: by}); err != nil || s.namespaces["m"].Creator != id("2") {
+		t.Errorf("%+v, %v", s.namespaces["m"], err)
 	}
 }
 

@@ -81,8 +81,10 @@ func (w *Register) createService(v *overlay) (Result, error) {
 	return Result{}, nil
 }
 
+// createNamespace makes a namespace that something else needs. It is nobody's:
+// who may register one service must not get hold of all that come after it.
 func (o *overlay) createNamespace(name string, c Change) {
-	n := &Namespace{Name: name, Owner: ownerOf(c.Actor), Creator: c.Actor.ID, Created: o.now, Modified: o.now, Revision: o.revision}
+	n := &Namespace{Name: name, Owner: ownerOf(c.Actor), Created: o.now, Modified: o.now, Revision: o.revision}
 	o.put(nil, n, c)
 }
 

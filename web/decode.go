@@ -120,6 +120,8 @@ func expected(at any) string {
 		return "true or false"
 	case **string, *string:
 		return "a text"
+	case **selectors:
+		return `a list of objects with the members "namespace", "service" and "created"`
 	default:
 		return "a list of texts"
 	}

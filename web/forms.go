@@ -116,6 +116,10 @@ type (
 		Alias     *Alias     `json:"alias,omitempty"`
 		Instance  *Instance  `json:"instance,omitempty"`
 		Instances []Instance `json:"instances,omitempty"`
+		User      *User      `json:"user,omitempty"`
+		Group     *Group     `json:"group,omitempty"`
+		Token     *Token     `json:"token,omitempty"` // of a creation with its text
+		Policy    *Policy    `json:"policy,omitempty"`
 	}
 )
 

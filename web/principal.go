@@ -16,6 +16,7 @@ import (
 
 // caller is who sent a request, or why nobody could be found.
 type caller struct {
+	api       auth.API
 	principal auth.Principal
 	err       error // why nobody could be found; nil: principal holds
 }
@@ -25,6 +26,7 @@ type callerKey struct{}
 // knock is a request whose sender is found out when somebody asks.
 type knock struct {
 	gate auth.Gate
+	api  auth.API
 
 	mu     sync.Mutex // guards everything below
 	asked  bool
@@ -34,9 +36,15 @@ type knock struct {
 // identified makes it possible to find out who is calling. It refuses nobody:
 // each handler asks for what it needs. Who asks for nothing, as a probe's
 // handler, causes no refusal to be counted.
-func (s *Server) identified(next http.Handler) http.Handler {
+func (s *Server) identified(next http.Handler) http.Handler { return s.through(auth.ConsoleAPI, next) }
+
+// always is for what no switch opens: who is calling is found out also where
+// the console is not checked.
+func (s *Server) always(next http.Handler) http.Handler { return s.through(auth.AdminAPI, next) }
+
+func (s *Server) through(api auth.API, next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		next.ServeHTTP(w, r.WithContext(context.WithValue(r.Context(), callerKey{}, &knock{gate: s.deps.Auth})))
+		next.ServeHTTP(w, r.WithContext(context.WithValue(r.Context(), callerKey{}, &knock{gate: s.deps.Auth, api: api})))
 	})
 }
 
@@ -63,7 +71,8 @@ func callerOf(r *http.Request) caller {
 	defer k.mu.Unlock()
 	if !k.asked {
 		k.asked = true
-		k.caller.principal, k.caller.err = k.gate.Authenticate(r.Context(), auth.ConsoleAPI, credentials(r))
+		k.caller.api = k.api
+		k.caller.principal, k.caller.err = k.gate.Authenticate(r.Context(), k.api, credentials(r))
 	}
 	return k.caller
 }
@@ -79,7 +88,7 @@ func (s *Server) may(w http.ResponseWriter, r *http.Request, a auth.Action, key 
 	c, on := callerOf(r), resourceOf(s.deps.World(), key)
 	err := c.err
 	if err == nil {
-		err = s.deps.Auth.Allow(r.Context(), auth.ConsoleAPI, c.principal, a, on)
+		err = s.deps.Auth.Allow(r.Context(), c.api, c.principal, a, on)
 	}
 	if err == nil {
 		return true
@@ -110,8 +119,15 @@ type Refusal struct {
 }
 
 // resourceOf names what is at key, with who created it.
-func resourceOf(_ naming.World, key naming.ServiceKey) auth.Resource {
-	return auth.Resource{Namespace: key.Namespace, Service: key.Name}
+func resourceOf(w naming.World, key naming.ServiceKey) auth.Resource {
+	r := auth.Resource{Namespace: key.Namespace, Service: key.Name}
+	if ns := w.Namespace(key.Namespace); ns != nil {
+		r.NamespaceCreator = ns.Creator
+	}
+	if st := w.Service(key); st != nil {
+		r.ServiceCreator = st.Service.Creator
+	}
+	return r
 }
 
 // known reports whether it is clear who is calling; else it has answered. It

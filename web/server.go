@@ -59,6 +59,7 @@ type Deps struct {
 	// OpenMetrics answers /metrics to everybody.
 	OpenMetrics bool
 	Auth        auth.Gate
+	Access      Access
 	// Pace reports whether a peer may ask now, and if not, when; nil: always.
 	Pace func(ip string) (ok bool, wait time.Duration)
 	// Bound bounds the connections of the door; nil: nothing does.
@@ -122,6 +123,7 @@ func (s *Server) routes() http.Handler {
 	r.Route("/api/v1", func(r chi.Router) {
 		r.Use(guarded, s.loaded)
 		s.manage(r)
+		r.Group(s.administer)
 		r.Get("/clients", s.clients)
 		r.Get("/clients/{id}", s.client)
 		r.Get("/clients/{id}/resources", s.clientResources)

@@ -144,6 +144,8 @@ func told(m *web.Mutation) []string {
 		return []string{fmt.Sprintf("service %s/%s %s", m.Service.Namespace, m.Service.Name, did)}
 	case m.Alias != nil:
 		return []string{fmt.Sprintf("alias %s/%s for %s/%s %s", m.Alias.Namespace, m.Alias.Name, m.Alias.ForNamespace, m.Alias.ForService, did)}
+	case m.User != nil || m.Group != nil || m.Policy != nil || m.Token != nil:
+		return accessTold(m, did)
 	case m.Instance != nil:
 		m.Instances = []web.Instance{*m.Instance}
 	}

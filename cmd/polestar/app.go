@@ -45,6 +45,7 @@ type app struct {
 	store    late        // empty before it is opened
 	stale    atomic.Bool // the database was away at the start and still is
 	registry *registry.Registry
+	auth     *auth.Engine
 	leases   *health.Leases // of instances
 	reports  *health.Leases // of client records
 	guard    massGuard
@@ -86,6 +87,9 @@ func newApp(cfg Config, log *zap.Logger) (*app, error) {
 	a.metrics.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}), worldCollector{a.registry})
 	var err error
 	if err = a.buildTLS(); err != nil {
+		return nil, err
+	}
+	if err = a.buildAuth(); err != nil {
 		return nil, err
 	}
 	if err = a.buildLeases(); err != nil {
@@ -141,7 +145,7 @@ func (a *app) buildDoors() (err error) {
 		return err
 	}
 	polaris.New(polaris.Deps{
-		Registry: registrar, World: a.registry, Auth: auth.Open{}, Identities: grpcserver.Identities, Peers: a.rates.peer, Instances: a.rates.instance,
+		Registry: registrar, World: a.registry, Auth: a.clientGate(), Identities: grpcserver.Identities, Peers: a.rates.peer, Instances: a.rates.instance,
 		Log:   a.log.Named("polaris"),
 		Ready: a.loaded.Load,
 	}).Register(a.polaris.GRPC())
@@ -150,7 +154,7 @@ func (a *app) buildDoors() (err error) {
 		return err
 	}
 
-	a.access = access.New(access.Deps{Gate: auth.Open{}, World: a.registry.World})
+	a.access = access.New(access.Deps{Gate: a.auth, World: a.registry.World})
 	a.ads, err = ads.New(ads.Deps{
 		Cache: a.pipeline.Cache(), Access: a.access, MaxAbsentNames: a.cfg.MaxAbsentNames,
 		Node:  func(n *corev3.Node) (ads.View, error) { return node.Parse(n) },
@@ -182,7 +186,7 @@ func (a *app) buildDoors() (err error) {
 	a.web = web.New(a.cfg.HTTPAddr, web.Deps{
 		World: a.registry.World, Loaded: a.loaded.Load, Admin: registrar, Checks: a.checks, Clients: a.clients,
 		ChangeLog: &a.store, LogBounds: reach(a.cfg.Log), Await: a.registry.Await, Cleanup: cleanups{a.cleaner, a.leader},
-		Problems: a.problems, Guard: &a.guard, Explain: a.explainer(), Receipt: a.receipts.Wait, OpenMetrics: true, Auth: auth.Open{}, Refused: func(web.Refusal) {}, Metrics: a.metrics, Log: a.log.Named("web"),
+		Problems: a.problems, Guard: &a.guard, Explain: a.explainer(), Receipt: a.receipts.Wait, OpenMetrics: a.cfg.metricsOpen(), Auth: a.auth, Access: a.webAccess(), Refused: func(web.Refusal) {}, Metrics: a.metrics, Log: a.log.Named("web"),
 		TLS: a.httpTLS(), Pace: a.rates.paceHTTP(), Bound: bound,
 	})
 	return nil
@@ -221,6 +225,7 @@ func (a *app) parts() []lifecycle.Component {
 		lifecycle.Component{Name: "leases", Run: a.leases.Run},
 		lifecycle.Component{Name: "client leases", Run: a.reports.Run},
 		lifecycle.Component{Name: "clean-up", Run: a.cleaner.Run},
+		lifecycle.Component{Name: "auth", Start: a.firstUser, Run: a.auth.Run},
 		lifecycle.Component{Name: "readiness", Start: a.announce, Stop: func(context.Context) error { a.ready.Store(false); return nil }},
 	)
 }

@@ -35,11 +35,12 @@ type whole struct {
 	stop    func()
 }
 
-// startWhole starts a server on dir and waits until it is ready.
+// startWhole starts a server on dir, which checks nobody unless set says so, and
+// waits until it is ready.
 func startWhole(t testing.TB, dir string, set ...func(*Config)) *whole {
 	t.Helper()
 	cfg := defaultConfig()
-	cfg.DataDir = dir
+	cfg.DataDir, cfg.Auth.Console.Open = dir, false
 	cfg.Polaris.Addr, cfg.XDS.Addr, cfg.HTTPAddr = "127.0.0.1:0", "127.0.0.1:0", "127.0.0.1:0"
 	onStore(t, &cfg)
 	for _, f := range set {

@@ -175,6 +175,7 @@ func (a *app) clusterParts() []lifecycle.Component {
 // moved makes the leases of this server those that it owns now. Whose lease
 // comes here gets its full time.
 func (a *app) moved() {
+	a.auth.Refresh()
 	a.movedClients()
 	for st := range a.registry.World().Services("") {
 		for _, i := range st.Instances {

@@ -41,6 +41,7 @@ const writers = 1
 
 // applied is told each commit when it is visible.
 func (a *app) applied(c *naming.Commit) {
+	a.auth.Refresh() // whoever is answered next is decided by this commit
 	for n := range c.Changes {
 		a.track(&c.Changes[n])
 	}

@@ -16,6 +16,7 @@ import (
 	"github.com/spf13/pflag"
 	"go.uber.org/zap/zapcore"
 
+	"polestar/auth"
 	"polestar/batch"
 	"polestar/internal/grpcserver"
 	"polestar/naming/cleanup"
@@ -60,6 +61,10 @@ type Config struct {
 	Follow            follow.Config
 	Peer              grpcserver.Config
 
+	Auth          auth.Config
+	OpenMetrics   string // when /metrics needs no token
+	AllowOpenBind bool   // doors that check nobody may be reachable from other machines
+
 	Heartbeat          grpcserver.Config // no address: no such door
 	HeartbeatTokenFile string            // holds the secret of that door
 
@@ -79,6 +84,7 @@ func defaultConfig() Config {
 		Polaris: grpcserver.Default("polaris", "127.0.0.1:8091"),
 		XDS:     xdsDoor(), MaxAbsentNames: cache.DefaultMaxAbsent, Heartbeat: grpcserver.Default("heartbeat", ""),
 		Batch: defaultBatch(), Lease: health.Default(), Log: store.DefaultLogBounds(), Cleanup: cleanup.Default(), HTTPConns: httpConns{20_000, 20_000}, TLS: defaultTLS(),
+		Auth: auth.Default(), OpenMetrics: metricsLoopback,
 	}
 	c.MySQL, c.Cluster, c.Follow, c.Peer = defaultCluster()
 	return c
@@ -123,7 +129,7 @@ func settings() []setting {
 		number("store.log-max-revisions", "records that the change log keeps", func(c *Config) *uint64 { return &c.Log.MaxRevisions }),
 		span("store.log-max-age", "age of what the change log keeps; 0: any", func(c *Config) *time.Duration { return &c.Log.MaxAge }),
 		number("store.log-max-bytes", "bytes that the change log keeps", func(c *Config) *uint64 { return &c.Log.MaxBytes }),
-	}, cleanupSettings(), clusterSettings(), batchSettings(), heartbeatSettings(), tlsSettings(), rateSettings(), doorSettings("polaris", func(c *Config) *grpcserver.Config { return &c.Polaris }),
+	}, authSettings(), cleanupSettings(), clusterSettings(), batchSettings(), heartbeatSettings(), tlsSettings(), rateSettings(), doorSettings("polaris", func(c *Config) *grpcserver.Config { return &c.Polaris }),
 		doorSettings("xds", func(c *Config) *grpcserver.Config { return &c.XDS }), xdsSettings())
 }
 
@@ -257,7 +263,7 @@ func (c *Config) Validate() error {
 	if c.DrainTimeout <= 0 || c.DrainTimeout > 10*time.Minute {
 		errs = append(errs, fmt.Errorf("drain-timeout: %s is not between 1ns and 10m", c.DrainTimeout))
 	}
-	return errors.Join(append(errs, c.validateCluster(), c.validateHeartbeat(), c.validateClients(), c.Rates.validate(), c.HTTPConns.validate(), c.validateTLS(), c.validateXDS(), c.validateExposure(), c.Polaris.Validate(), c.XDS.Validate(), c.Batch.Validate(), c.Lease.Validate(), c.Log.Validate(), c.Cleanup.Validate())...)
+	return errors.Join(append(errs, c.validateCluster(), c.validateAuth(), c.validateHeartbeat(), c.validateClients(), c.Rates.validate(), c.HTTPConns.validate(), c.validateTLS(), c.validateXDS(), c.validateExposure(), c.Polaris.Validate(), c.XDS.Validate(), c.Batch.Validate(), c.Lease.Validate(), c.Log.Validate(), c.Cleanup.Validate())...)
 }
 
 func isPort(s string) bool {

@@ -93,6 +93,11 @@ func findCredential(flags *pflag.FlagSet, environ func(string) string) (credenti
 	return c, err
 }
 
+// withoutCredential shows no token: it is about to be got.
+func withoutCredential(ctx context.Context) context.Context {
+	return context.WithValue(ctx, credentialKey{}, credential{})
+}
+
 // checkToken refuses what no header can carry.
 func checkToken(from, text string) error {
 	if strings.ContainsFunc(text, func(c rune) bool { return c <= ' ' || c > '~' }) {

@@ -72,6 +72,7 @@ func TestDeployFiles(t *testing.T) {
 			args = append(args, strings.NewReplacer(
 				"$(POD_NAME)", "polestar-0", "{{ .Release.Name }}", "polestar", "{{ .Values.mysql.dsn }}", "u@tcp(h:1)/d", "{{ .Values.logLevel }}", "info",
 				"{{ .Values.tls.clientAuth }}", "require", "{{ .Values.allowPlaintext }}", "false",
+				"{{ .Values.auth.clientOpen }}", "true", "{{ .Values.auth.allowOpenBind }}", "false", "{{ .Values.auth.metrics }}", "always",
 			).Replace(arg))
 		}
 	}

@@ -37,12 +37,30 @@ func (c *Config) exposed() (out []exposure) {
 			plain.doors = append(plain.doors, d.name+" ("+d.addr+")")
 		}
 	}
-	for _, e := range []exposure{plain} {
+	for _, e := range []exposure{plain, c.unchecked()} {
 		if len(e.doors) > 0 {
 			out = append(out, e)
 		}
 	}
 	return out
+}
+
+// unchecked are the doors where nobody is asked who he is.
+func (c *Config) unchecked() exposure {
+	e := exposure{
+		why:    "let in everybody who reaches them",
+		remedy: "Set auth.client-open (SDKs and proxies are checked) and auth.console-open (people and tools are)",
+		allow:  "auth.allow-open-bind", allowed: c.AllowOpenBind,
+	}
+	for _, d := range []struct {
+		name, addr string
+		checked    bool
+	}{{"polaris", c.Polaris.Addr, c.Auth.Client.Open}, {"xds", c.XDS.Addr, c.Auth.Client.Open}, {"http", c.HTTPAddr, c.Auth.Console.Open}} {
+		if !d.checked && !loopback(d.addr) {
+			e.doors = append(e.doors, d.name+" ("+d.addr+")")
+		}
+	}
+	return e
 }
 
 // validateExposure refuses what is exposed and not allowed.

@@ -58,6 +58,10 @@ var kinds = map[string]table{
 	"guard": {"OF\tNAMESPACE\tSERVICE\tHELD\tLEASES\tSINCE", rowsOf(func(h web.Held) []any {
 		return []any{h.Of, h.Namespace, h.Service, h.Held, h.Leases, h.Since}
 	})},
+	"users":    usersTable,
+	"groups":   groupsTable,
+	"tokens":   tokensTable,
+	"policies": policiesTable,
 }
 
 // besideOwn shows what is in force and, where an operator made it otherwise,
@@ -114,7 +118,7 @@ func getCommand() *cobra.Command {
 	var server remote
 	var output, namespace, service string
 	cmd := &cobra.Command{
-		Use:       "get namespaces|services|aliases|instances|overrides|clients|guard|problems",
+		Use:       "get namespaces|services|aliases|instances|overrides|clients|guard|problems|users|groups|policies|tokens",
 		Short:     "Show what a running server knows",
 		Args:      oneKind,
 		ValidArgs: slices.Sorted(maps.Keys(kinds)),

@@ -9,7 +9,6 @@ import (
 	"os"
 	"strings"
 
-	"polestar/auth"
 	"polestar/internal/grpcserver"
 	"polestar/naming"
 	"polestar/naming/polaris"
@@ -52,7 +51,7 @@ func (a *app) buildHeartbeats(r *naming.Registrar) error {
 	}
 	h, err := polaris.NewHeartbeats(polaris.HeartbeatDeps{
 		Beat: r.Heartbeats, Leases: a.leases, Trusted: trusted,
-		World: a.registry, Auth: auth.Open{}, Identities: grpcserver.Identities, Instances: a.rates.instance, Ready: a.loaded.Load, Metrics: a.metrics,
+		World: a.registry, Auth: a.clientGate(), Identities: grpcserver.Identities, Instances: a.rates.instance, Ready: a.loaded.Load, Metrics: a.metrics,
 	})
 	if err != nil {
 		return err

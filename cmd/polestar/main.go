@@ -66,6 +66,7 @@ func root() *cobra.Command {
 		isolateCommand(), setCommand(), clearCommand(), cleanupCommand(),
 		registerCommand(), deregisterCommand(),
 		bootstrapCommand(), benchCommand(), tlsCommand(),
+		loginCommand(), whoamiCommand(), mayCommand(), authCommand(),
 	)
 }
 

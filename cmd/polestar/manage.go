@@ -184,11 +184,13 @@ func deleter(kind managed) *cobra.Command {
 }
 
 func createCommand() *cobra.Command {
-	return group(&cobra.Command{Use: "create", Short: "Create a namespace, service or alias"}, putters("create", "Create")...)
+	return group(&cobra.Command{Use: "create", Short: "Create a namespace, service, alias, user, group, policy or token"},
+		append(putters("create", "Create"), accessCommands("create", "Create")...)...)
 }
 
 func updateCommand() *cobra.Command {
-	return group(&cobra.Command{Use: "update", Short: "Change a namespace, service or alias; what no flag names stays"}, putters("update", "Change")...)
+	return group(&cobra.Command{Use: "update", Short: "Change a namespace, service, alias, user, group, policy or token; what no flag names stays"},
+		append(putters("update", "Change"), accessCommands("update", "Change")...)...)
 }
 
 func putters(verb, short string) (out []*cobra.Command) {
@@ -208,5 +210,6 @@ func deleteCommand() *cobra.Command {
 instead to keep traffic away.`
 	override := deleter(managed{kind: "override", path: "/overrides", arg: "ID", names: []string{"id"}})
 	override.Short = "Delete what is kept for an instance that is away"
-	return group(&cobra.Command{Use: "delete", Short: "Delete a namespace, service, alias, instance or override"}, append(all, instance, override)...)
+	return group(&cobra.Command{Use: "delete", Short: "Delete a namespace, service, alias, instance, override, user, group, policy or token"},
+		append(append(all, instance, override), accessCommands("delete", "Delete")...)...)
 }

@@ -18,8 +18,17 @@ import (
 // do so as subtests of TestOnMySQL, which is how their helpers know.
 var onMySQL = map[string]func(*testing.T){
 	"admin API and commands":  TestManagingCommands,
+	"a lost main user":        TestRecover,
 	"a poisoned write":        TestAPoisonedWriteFailsAlone,
 	"a removal":               TestReferenceDefectRemovalsAreNotSeen,
+	"accounts":                TestAccountsOfAWholeServer,
+	"denials":                 TestDeniedAndTakenBack,
+	"first start":             TestFirstStartMakesTheMainUser,
+	"login":                   TestLogin,
+	"no user":                 TestRecoverWithoutUsers,
+	"own tokens":              TestOwnTokens,
+	"several first starts":    severalFirstStarts,
+	"the main user":           TestOnlyTheMainUserIsOverTheMainUser,
 	"bad registrations":       TestReferenceDefect07BadRegistrationsAtTheDoor,
 	"bench":                   TestBenchMeasuresAWholeServer,
 	"clean-up":                TestCleanupOfAWholeServer,

@@ -261,7 +261,7 @@ func TestWhoIsExposedMustSaySo(t *testing.T) {
 		"TLS for another":    {[]string{"--xds-addr", ":1", "--http.tls.cert-file", "c", "--http.tls.key-file", "k"}, []string{"xds (:1)"}},
 		"the heartbeat door": {[]string{"--heartbeat-addr", ":1", "--heartbeat-token-file", secretFile(t, secretOfTests)}, []string{"heartbeat (:1)"}},
 	} {
-		_, _, err := loadConfig(flags(t, c.args...), nil)
+		_, _, err := loadConfig(flags(t, append(c.args, "--auth.client-open=true")...), nil)
 		if (err == nil) != (c.want == nil) {
 			t.Errorf("%s: %v", name, err)
 		}

@@ -60,6 +60,7 @@ func (s *Server) Launch() error {
 	}
 	args := append([]string{
 		"server", "--data-dir", s.DataDir, "--polaris-addr", s.Polaris, "--xds-addr", s.XDS, "--http-addr", s.HTTP,
+		"--auth.console-open=false", // a test that is about who may do what says otherwise
 	}, s.Args...)
 	s.cmd = exec.Command(bin, args...) //nolint:gosec // our own binary
 	s.cmd.Stdout, s.cmd.Stderr = s.Log, s.Log
