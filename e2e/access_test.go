@@ -18,15 +18,15 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"go.uber.org/zap"
 	"google.golang.org/grpc"
-
 	"polestar/auth"
-	"polestar/e2e/harness"
 	"polestar/naming"
 	"polestar/naming/registry"
 	"polestar/xds"
 	"polestar/xds/access"
 	"polestar/xds/ads"
 	viewed "polestar/xds/node"
+
+	"polestar/e2e/harness"
 )
 
 // guarded is an xDS door that asks who is there, in this process: what decides
