@@ -311,6 +311,9 @@ func TestOwnTokens(t *testing.T) {
 		}
 	}
 	w.must(t, ann, "delete", "token", strings.Fields(own)[1])
+	if out := w.must(t, admin, "history", "--kind", "token", "--limit", "1"); !strings.Contains(out, "token "+strings.Fields(own)[1]) || !strings.Contains(out, "ann") {
+		t.Errorf("the history does not say who deleted which token: %s", out)
+	}
 	if _, err := w.as(t, lastLine(own), "whoami"); err == nil {
 		t.Error("a revoked token holds")
 	}

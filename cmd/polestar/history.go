@@ -181,8 +181,8 @@ func objectOf(c *web.Change) string {
 		return fmt.Sprintf("%s %s:%d of %s/%s", c.Kind, c.Host, c.Port, c.Namespace, c.Service)
 	case "contract":
 		return fmt.Sprintf("contract %.8s of %s/%s", c.ID, c.Namespace, c.Service)
-	case "client":
-		return "client " + c.ID
+	case "client", "user", "group", "token", "policy":
+		return c.Kind + " " + c.ID
 	default:
 		return fmt.Sprintf("%s %s/%s", c.Kind, c.Namespace, c.Service)
 	}
