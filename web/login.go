@@ -50,7 +50,9 @@ func (s *Server) login(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	if u == nil {
-		s.deps.Refused(Refusal{Actor: actor(r), Action: auth.Administer, Method: "POST /api/v1/login", Err: errLogin})
+		s.deps.Refused(auth.Refusal{
+			Principal: auth.Principal{Name: name}, Address: actor(r).Address, Method: "POST /api/v1/login", Reason: auth.NoCredentials,
+		})
 		w.Header().Set("WWW-Authenticate", `Bearer realm="polestar"`)
 		problem(w, http.StatusUnauthorized, "", errLogin.Msg)
 		return

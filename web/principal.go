@@ -100,7 +100,7 @@ func (s *Server) may(w http.ResponseWriter, r *http.Request, a auth.Action, key 
 // turnDown answers a refusal: 401 asks for other credentials, 403 says that
 // these are understood and do not suffice.
 func (s *Server) turnDown(w http.ResponseWriter, r *http.Request, a auth.Action, on auth.Resource, err error) {
-	s.deps.Refused(Refusal{Actor: actor(r), Action: a, Resource: on, Method: r.Method + " " + chi.RouteContext(r.Context()).RoutePattern(), Err: err})
+	s.tell(r, a, on, err)
 	status := http.StatusForbidden
 	if e, ok := errors.AsType[*auth.Error](err); ok && e.Reason != auth.Forbidden {
 		status = http.StatusUnauthorized
@@ -109,13 +109,14 @@ func (s *Server) turnDown(w http.ResponseWriter, r *http.Request, a auth.Action,
 	problem(w, status, "", err.Error())
 }
 
-// Refusal is a request that was turned down for who sent it.
-type Refusal struct {
-	Actor    naming.Actor
-	Action   auth.Action
-	Resource auth.Resource
-	Method   string // of HTTP, and the route's pattern
-	Err      error
+// tell tells of a refusal.
+func (s *Server) tell(r *http.Request, a auth.Action, on auth.Resource, err error) {
+	refusal := &auth.Error{Reason: auth.Forbidden}
+	errors.As(err, &refusal)
+	s.deps.Refused(auth.Refusal{
+		Principal: callerOf(r).principal, Address: actor(r).Address, Method: r.Method + " " + chi.RouteContext(r.Context()).RoutePattern(),
+		Action: a, Resource: on, Reason: refusal.Reason,
+	})
 }
 
 // resourceOf names what is at key, with who created it.

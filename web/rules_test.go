@@ -331,9 +331,9 @@ func TestEventsEndWithTheRight(t *testing.T) {
 }
 
 // guardedBy is a door with a gate, and what it told of refusals.
-func guardedBy(b backend, d *doorman) (*Server, *[]Refusal) {
-	s, told := doorOf(b, true), new([]Refusal)
+func guardedBy(b backend, d *doorman) (*Server, *[]auth.Refusal) {
+	s, told := doorOf(b, true), new([]auth.Refusal)
 	s.deps.Auth, s.deps.OpenMetrics = d, false
-	s.deps.Refused = func(r Refusal) { *told = append(*told, r) }
+	s.deps.Refused = func(r auth.Refusal) { *told = append(*told, r) }
 	return s, told
 }

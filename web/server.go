@@ -66,7 +66,7 @@ type Deps struct {
 	Bound func(net.Listener) net.Listener
 	// Refused is told of every request that was turned down for who sent it; it
 	// must not block.
-	Refused func(Refusal)
+	Refused func(auth.Refusal)
 	// TLS of the door, for h2 and http/1.1; nil: plain text.
 	TLS *tls.Config
 	Log *zap.Logger

@@ -92,7 +92,7 @@ func doorOf(b backend, ready bool) *Server {
 				return auth.Decision{Why: "no policy allows it"}
 			},
 		},
-		Auth: auth.Open{}, Refused: func(Refusal) {}, Metrics: prometheus.NewRegistry(), Log: zap.NewNop(),
+		Auth: auth.Open{}, Refused: func(auth.Refusal) {}, Metrics: prometheus.NewRegistry(), Log: zap.NewNop(),
 	})
 }
 

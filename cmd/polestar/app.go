@@ -11,6 +11,7 @@ import (
 	"google.golang.org/grpc"
 
 	"polestar/auth"
+	"polestar/auth/audit"
 	"polestar/batch"
 	"polestar/internal/buildinfo"
 	"polestar/internal/grpcserver"
@@ -46,6 +47,7 @@ type app struct {
 	stale    atomic.Bool // the database was away at the start and still is
 	registry *registry.Registry
 	auth     *auth.Engine
+	audit    *audit.Recorder
 	leases   *health.Leases // of instances
 	reports  *health.Leases // of client records
 	guard    massGuard
@@ -146,7 +148,7 @@ func (a *app) buildDoors() (err error) {
 	}
 	polaris.New(polaris.Deps{
 		Registry: registrar, World: a.registry, Auth: a.clientGate(), Identities: grpcserver.Identities, Peers: a.rates.peer, Instances: a.rates.instance,
-		Log:   a.log.Named("polaris"),
+		Refused: a.audit.Refused, Log: a.log.Named("polaris"),
 		Ready: a.loaded.Load,
 	}).Register(a.polaris.GRPC())
 
@@ -154,7 +156,7 @@ func (a *app) buildDoors() (err error) {
 		return err
 	}
 
-	a.access = access.New(access.Deps{Gate: a.auth, World: a.registry.World})
+	a.access = access.New(access.Deps{Gate: a.auth, World: a.registry.World, Refused: a.audit.Refused})
 	a.ads, err = ads.New(ads.Deps{
 		Cache: a.pipeline.Cache(), Access: a.access, MaxAbsentNames: a.cfg.MaxAbsentNames,
 		Node:  func(n *corev3.Node) (ads.View, error) { return node.Parse(n) },
@@ -186,7 +188,7 @@ func (a *app) buildDoors() (err error) {
 	a.web = web.New(a.cfg.HTTPAddr, web.Deps{
 		World: a.registry.World, Loaded: a.loaded.Load, Admin: registrar, Checks: a.checks, Clients: a.clients,
 		ChangeLog: &a.store, LogBounds: reach(a.cfg.Log), Await: a.registry.Await, Cleanup: cleanups{a.cleaner, a.leader},
-		Problems: a.problems, Guard: &a.guard, Explain: a.explainer(), Receipt: a.receipts.Wait, OpenMetrics: a.cfg.metricsOpen(), Auth: a.auth, Access: a.webAccess(), Refused: func(web.Refusal) {}, Metrics: a.metrics, Log: a.log.Named("web"),
+		Problems: a.problems, Guard: &a.guard, Explain: a.explainer(), Receipt: a.receipts.Wait, OpenMetrics: a.cfg.metricsOpen(), Auth: a.auth, Access: a.webAccess(), Refused: a.audit.Refused, Metrics: a.metrics, Log: a.log.Named("web"),
 		TLS: a.httpTLS(), Pace: a.rates.paceHTTP(), Bound: bound,
 	})
 	return nil
@@ -226,6 +228,7 @@ func (a *app) parts() []lifecycle.Component {
 		lifecycle.Component{Name: "client leases", Run: a.reports.Run},
 		lifecycle.Component{Name: "clean-up", Run: a.cleaner.Run},
 		lifecycle.Component{Name: "auth", Start: a.firstUser, Run: a.auth.Run},
+		lifecycle.Component{Name: "audit", Run: a.audit.Run},
 		lifecycle.Component{Name: "readiness", Start: a.announce, Stop: func(context.Context) error { a.ready.Store(false); return nil }},
 	)
 }

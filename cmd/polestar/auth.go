@@ -1,9 +1,13 @@
 package main
 
 import (
+	"context"
 	"fmt"
+	"time"
 
 	"polestar/auth"
+	"polestar/auth/audit"
+	"polestar/naming"
 	"polestar/web"
 )
 
@@ -45,6 +49,13 @@ func (c *Config) metricsOpen() bool {
 func (a *app) buildAuth() (err error) {
 	a.auth, err = auth.New(a.cfg.Auth, auth.Deps{
 		Source: func() auth.Source { return a.registry.World() }, Metrics: a.metrics,
+	})
+	if err != nil {
+		return err
+	}
+	a.audit, err = audit.New(audit.Deps{
+		Write: func(ctx context.Context, all []naming.Refusal) error { return a.naming.RecordRefusals(ctx, all) },
+		Now:   time.Now, Metrics: a.metrics, Log: a.log.Named("audit"),
 	})
 	return err
 }

@@ -51,7 +51,7 @@ func (a *app) buildHeartbeats(r *naming.Registrar) error {
 	}
 	h, err := polaris.NewHeartbeats(polaris.HeartbeatDeps{
 		Beat: r.Heartbeats, Leases: a.leases, Trusted: trusted,
-		World: a.registry, Auth: a.clientGate(), Identities: grpcserver.Identities, Instances: a.rates.instance, Ready: a.loaded.Load, Metrics: a.metrics,
+		World: a.registry, Auth: a.clientGate(), Identities: grpcserver.Identities, Instances: a.rates.instance, Ready: a.loaded.Load, Metrics: a.metrics, Refused: a.audit.Refused,
 	})
 	if err != nil {
 		return err

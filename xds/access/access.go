@@ -3,9 +3,12 @@ package access
 import (
 	"context"
 	"errors"
+	"net"
 	"sync"
 
+	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/peer"
 	"google.golang.org/grpc/status"
 
 	"polestar/auth"
@@ -19,7 +22,7 @@ type Deps struct {
 	// World is the newest registered world: it knows who created what.
 	World func() naming.World
 	// Refused is told of every refusal; nil: nobody is.
-	Refused func(ctx context.Context, p auth.Principal, a auth.Action, r auth.Resource, reason auth.Reason)
+	Refused func(auth.Refusal)
 }
 
 // Control is what the services of the xDS door ask.
@@ -157,10 +160,24 @@ func (c *Control) refuse(ctx context.Context, p auth.Principal, a auth.Action, r
 	refusal := &auth.Error{Reason: auth.Forbidden, Msg: "not allowed"}
 	errors.As(err, &refusal)
 	if c.Refused != nil {
-		c.Refused(ctx, p, a, r, refusal.Reason)
+		method, _ := grpc.Method(ctx)
+		c.Refused(auth.Refusal{Principal: p, Address: addressOf(ctx), Method: method, Action: a, Resource: r, Reason: refusal.Reason})
 	}
 	if refusal.Reason == auth.Forbidden {
 		return status.Error(codes.PermissionDenied, refusal.Msg)
 	}
 	return status.Error(codes.Unauthenticated, refusal.Msg+where)
+}
+
+// addressOf is the ip of the peer; empty when it is not known.
+func addressOf(ctx context.Context) string {
+	p, ok := peer.FromContext(ctx)
+	if !ok || p.Addr == nil {
+		return ""
+	}
+	host, _, err := net.SplitHostPort(p.Addr.String())
+	if err != nil {
+		return ""
+	}
+	return host
 }

@@ -150,10 +150,10 @@ func open(t *testing.T) *door {
 	log, metrics := zap.New(core), prometheus.NewRegistry()
 	d.control = access.New(access.Deps{
 		Gate: d.gate, World: d.registry.World,
-		Refused: func(_ context.Context, p auth.Principal, a auth.Action, r auth.Resource, reason auth.Reason) {
+		Refused: func(r auth.Refusal) {
 			d.mu.Lock()
 			defer d.mu.Unlock()
-			d.refusals = append(d.refusals, refusal{p.Name, a, r.Namespace + "/" + r.Service, reason})
+			d.refusals = append(d.refusals, refusal{r.Principal.Name, r.Action, r.Resource.Namespace + "/" + r.Resource.Service, r.Reason})
 		},
 	})
 	var err error
