@@ -61,6 +61,7 @@ type token struct {
 // change.
 type compiled struct {
 	revision  naming.Revision
+	loads     uint64
 	subjects  map[string]*subject // users and groups by id
 	names     map[string]*naming.User
 	anonymous *subject
@@ -71,10 +72,15 @@ type compiled struct {
 	policies  int
 }
 
+// of reports whether this was compiled from what a source is now.
+func (c *compiled) of(from Source) bool {
+	return c.revision == from.AccessRevision() && c.loads == from.Loads()
+}
+
 // compile reads a whole state.
 func compile(from Source) *compiled {
 	c := &compiled{
-		revision: from.AccessRevision(), subjects: map[string]*subject{}, names: map[string]*naming.User{}, anonymous: &subject{},
+		revision: from.AccessRevision(), loads: from.Loads(), subjects: map[string]*subject{}, names: map[string]*naming.User{}, anonymous: &subject{},
 		byDigest: map[[sha256.Size]byte]*token{}, tokens: map[string]*token{}, identity: map[string]*subject{},
 	}
 	for u := range from.Users() {

@@ -48,6 +48,9 @@ type Source interface {
 	Policies() iter.Seq[*naming.Policy]
 	// AccessRevision is the newest revision that changed any of them.
 	AccessRevision() naming.Revision
+	// Loads counts the times that all of it was loaded anew; what is there at one
+	// revision is the same only within one of them.
+	Loads() uint64
 }
 
 // Deps are what an [Engine] needs.

@@ -41,16 +41,16 @@ func New(cfg Config, d Deps) (*Engine, error) {
 }
 
 // Refresh takes over the newest state, if it is another one. It costs nothing
-// when it is not, so it may be called after every commit; on return the newest
-// state decides.
+// when it is not, so it may be called after every commit and every load; on
+// return the newest state decides.
 func (e *Engine) Refresh() {
-	if e.deps.Source().AccessRevision() == e.state.Load().revision {
+	if e.state.Load().of(e.deps.Source()) {
 		return
 	}
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	from := e.deps.Source()
-	if from.AccessRevision() == e.state.Load().revision {
+	if e.state.Load().of(from) {
 		return
 	}
 	e.state.Store(compile(from))

@@ -170,6 +170,25 @@ func TestRefreshWithoutChange(t *testing.T) {
 	}
 }
 
+// A state that was loaded anew may be another one at the same revision: rows
+// were changed by hand.
+func TestRefreshAfterALoad(t *testing.T) {
+	s := &state{}
+	text := s.token(s.user(naming.User{}).ID)
+	e, w := engineOf(t, checked(), s)
+	changed := e.Changed()
+	w.now.Store(&state{revision: s.revision, loads: s.loads + 1, users: s.users})
+	e.Refresh()
+	select {
+	case <-changed:
+	default:
+		t.Error("the change was not announced")
+	}
+	if _, err := e.Authenticate(t.Context(), auth.ClientAPI, auth.Credentials{Token: text}); reason(t, err) != auth.BadToken {
+		t.Errorf("a token that is not stored any more: %v", err)
+	}
+}
+
 // Whoever waits is told at the moment when a token runs out: one that was there
 // from the start, and one that came later.
 func TestExpiriesAreAnnounced(t *testing.T) {

@@ -19,6 +19,7 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 // state is a source that a test writes down.
 type state struct {
 	revision naming.Revision
+	loads    uint64
 	users    []*naming.User
 	groups   []*naming.Group
 	tokens   []*naming.Token
@@ -30,6 +31,7 @@ func (s *state) Groups() iter.Seq[*naming.Group]    { return slices.Values(s.gro
 func (s *state) Tokens() iter.Seq[*naming.Token]    { return slices.Values(s.tokens) }
 func (s *state) Policies() iter.Seq[*naming.Policy] { return slices.Values(s.policies) }
 func (s *state) AccessRevision() naming.Revision    { return s.revision }
+func (s *state) Loads() uint64                      { return s.loads }
 
 // id makes an id of its kind and number.
 func id(kind byte, n int) string { return fmt.Sprintf("%c%031d", kind, n) }

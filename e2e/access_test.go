@@ -51,6 +51,7 @@ func (p *principals) Groups() iter.Seq[*naming.Group]    { return slices.Values(
 func (p *principals) Tokens() iter.Seq[*naming.Token]    { return slices.Values(p.tokens) }
 func (p *principals) Policies() iter.Seq[*naming.Policy] { return slices.Values(p.policies) }
 func (p *principals) AccessRevision() naming.Revision    { return p.revision }
+func (p *principals) Loads() uint64                      { return 0 }
 
 // user adds one who may read a namespace, and returns its token.
 func (p *principals) user(name, namespace string) string {

@@ -33,6 +33,7 @@ func (people) Groups() iter.Seq[*naming.Group]        { return func(func(*naming
 func (p people) Tokens() iter.Seq[*naming.Token]      { return slices.Values(p.tokens) }
 func (p people) Policies() iter.Seq[*naming.Policy]   { return slices.Values(p.policies) }
 func (people) AccessRevision() (none naming.Revision) { return none }
+func (people) Loads() uint64                          { return 0 }
 
 // shelf is a store in memory behind a door.
 type shelf struct {
