@@ -37,6 +37,16 @@ func (c codec) Marshal(v any) (mem.BufferSlice, error) {
 	return c.CodecV2.Marshal(v)
 }
 
+// Unmarshal implements encoding.CodecV2.
+func (c codec) Unmarshal(data mem.BufferSlice, v any) error {
+	if f, ok := v.(*frame); ok {
+		data.Ref()
+		f.data = data
+		return nil
+	}
+	return c.CodecV2.Unmarshal(data, v)
+}
+
 // encode concatenates fields; protobuf allows any order.
 func (p *packet) encode() (mem.BufferSlice, error) {
 	head, err := proto.Marshal(p.envelope())

@@ -72,6 +72,7 @@ type Server struct {
 	meter   meter
 	byType  [types]typeMeter
 	stop    chan struct{}  // closed by Drain
+	large   chan struct{}  // holds one value for each large request that is handled
 	running sync.WaitGroup // goroutines of streams
 	watches watches
 
@@ -92,7 +93,7 @@ func New(d Deps) (*Server, error) {
 	if d.Access == nil {
 		d.Access = access.Open()
 	}
-	s := &Server{Deps: d, meter: newMeter(), stop: make(chan struct{}), streams: map[uint64]*stream{}}
+	s := &Server{Deps: d, meter: newMeter(), stop: make(chan struct{}), large: make(chan struct{}, largeAtOnce), streams: map[uint64]*stream{}}
 	if err := s.meter.register(d.Metrics); err != nil {
 		return nil, err
 	}

@@ -98,9 +98,9 @@ func (d doors) DeltaRoutes(g routev3.RouteDiscoveryService_DeltaRoutesServer) er
 }
 
 func (d doors) sotw(g grpc.ServerStream, service string) error {
-	return d.server.serve(g, service, false, func() (Request, *corev3.Node, error) {
+	return d.server.serve(g, service, false, func(f *frame) (Request, *corev3.Node, error) {
 		var m discoveryv3.DiscoveryRequest
-		if err := g.RecvMsg(&m); err != nil {
+		if err := f.decode(&m); err != nil {
 			return Request{}, nil, err
 		}
 		return Request{
@@ -111,9 +111,9 @@ func (d doors) sotw(g grpc.ServerStream, service string) error {
 }
 
 func (d doors) delta(g grpc.ServerStream, service string) error {
-	return d.server.serve(g, service, true, func() (Request, *corev3.Node, error) {
+	return d.server.serve(g, service, true, func(f *frame) (Request, *corev3.Node, error) {
 		var m discoveryv3.DeltaDiscoveryRequest
-		if err := g.RecvMsg(&m); err != nil {
+		if err := f.decode(&m); err != nil {
 			return Request{}, nil, err
 		}
 		return Request{

@@ -26,7 +26,7 @@ import (
 type stream struct {
 	server  *Server
 	grpc    grpc.ServerStream
-	receive func() (Request, *corev3.Node, error)
+	decode  func(*frame) (Request, *corev3.Node, error)
 	service string
 	delta   bool
 	id      uint64
@@ -47,13 +47,12 @@ type stream struct {
 
 // incoming is a received message, or the end of the stream.
 type incoming struct {
-	request Request
-	node    *corev3.Node
-	err     error
+	frame frame
+	err   error
 }
 
-func (s *Server) serve(g grpc.ServerStream, service string, isDelta bool, receive func() (Request, *corev3.Node, error)) error {
-	st := &stream{server: s, grpc: g, receive: receive, service: service, delta: isDelta, since: time.Now(), end: make(chan error, 1)}
+func (s *Server) serve(g grpc.ServerStream, service string, isDelta bool, decode func(*frame) (Request, *corev3.Node, error)) error {
+	st := &stream{server: s, grpc: g, decode: decode, service: service, delta: isDelta, since: time.Now(), end: make(chan error, 1)}
 	if p, ok := peer.FromContext(g.Context()); ok {
 		st.peer = p.Addr.String()
 	}
@@ -100,7 +99,7 @@ func (st *stream) run(ctx context.Context) error {
 			if m.err != nil {
 				return m.err
 			}
-			if err := st.handle(ctx, m); err != nil {
+			if err := st.take(ctx, &m.frame); err != nil {
 				return err
 			}
 		case <-st.watcher.Wake(): // flush takes what changed
@@ -125,7 +124,7 @@ func (st *stream) arm(t *time.Timer) {
 func (st *stream) read(ctx context.Context, out chan<- incoming) {
 	for {
 		var m incoming
-		m.request, m.node, m.err = st.receive()
+		m.err = st.grpc.RecvMsg(&m.frame)
 		select {
 		case out <- m:
 		case <-ctx.Done():
@@ -137,25 +136,39 @@ func (st *stream) read(ctx context.Context, out chan<- incoming) {
 	}
 }
 
+// take decodes one message and handles it.
+func (st *stream) take(ctx context.Context, f *frame) error {
+	end, err := st.turn(ctx, f)
+	if err != nil {
+		return err
+	}
+	defer end()
+	r, n, err := st.decode(f)
+	if err != nil {
+		return err
+	}
+	return st.handle(ctx, r, n)
+}
+
 // handle feeds one message to the machine.
-func (st *stream) handle(ctx context.Context, m incoming) error {
+func (st *stream) handle(ctx context.Context, r Request, n *corev3.Node) error {
 	st.mu.Lock()
 	defer st.mu.Unlock()
 	if st.machine == nil {
-		if err := st.identify(ctx, m.node); err != nil {
+		if err := st.identify(ctx, n); err != nil {
 			return err
 		}
 	}
 	switch want := urlOf(st.service); {
-	case m.request.URL == "" && want == "":
+	case r.URL == "" && want == "":
 		return status.Error(codes.InvalidArgument, "type_url: must not be empty on an aggregated stream")
-	case m.request.URL == "":
-		m.request.URL = want
-	case want != "" && m.request.URL != want:
+	case r.URL == "":
+		r.URL = want
+	case want != "" && r.URL != want:
 		return status.Errorf(codes.InvalidArgument, "type_url: this service serves %s only", want)
 	}
 	defer st.server.moved(st)
-	v, err := st.machine.Request(time.Now(), m.request)
+	v, err := st.machine.Request(time.Now(), r)
 	if v.Accepted || v.Refused {
 		st.server.byType[v.Type].judged(v.Accepted, v.Took)
 	}
@@ -163,7 +176,7 @@ func (st *stream) handle(ctx context.Context, m incoming) error {
 		st.server.Log.Warn("an xDS client refused a response",
 			zap.Uint64("stream", st.id), zap.String("node", st.node), zap.Stringer("type", v.Type),
 			zap.Uint64("revision", v.Revision), zap.Strings("names", v.Names[:min(len(v.Names), maxRefusedNames)]),
-			zap.Int("count", len(v.Names)), zap.String("reason", truncate(m.request.Reason)))
+			zap.Int("count", len(v.Names)), zap.String("reason", truncate(r.Reason)))
 	}
 	return err
 }
