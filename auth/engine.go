@@ -202,6 +202,9 @@ func (c *compiled) known(p Principal) (*subject, *Error) {
 	return s, nil
 }
 
+// Count counts a refusal that a door decided itself: of a password.
+func (e *Engine) Count(api API, r Reason) { e.meter.refused(api, r) }
+
 // Allow implements [Gate]. It looks at the principal's token again, so a
 // principal that is kept is refused as soon as its token does not hold any more.
 func (e *Engine) Allow(_ context.Context, api API, p Principal, a Action, r Resource) error {

@@ -14,6 +14,8 @@ type Access struct {
 	Admin AccessAdmin
 	// Explain decides as the gate does, and says why.
 	Explain func(api auth.API, id string, a auth.Action, r auth.Resource) auth.Decision
+	// Count counts a login that was refused.
+	Count func(api auth.API, r auth.Reason)
 	// Checked reports whether an API looks at who is calling.
 	Checked   func(api auth.API) bool
 	Passwords *auth.Passwords

@@ -36,8 +36,14 @@ var outcomes = map[naming.Outcome]string{
 
 // actor tells who asks.
 func actor(r *http.Request) naming.Actor {
-	by := callerOf(r).principal
-	a := naming.Actor{Principal: by.Name, ID: by.ID, Agent: plain(r.UserAgent())}
+	by, a := callerOf(r).principal, visitor(r)
+	a.Principal, a.ID = by.Name, by.ID
+	return a
+}
+
+// visitor is an actor whom nobody asked for a name.
+func visitor(r *http.Request) naming.Actor {
+	a := naming.Actor{Agent: plain(r.UserAgent())}
 	if host, _, err := net.SplitHostPort(r.RemoteAddr); err == nil {
 		a.Address = host
 	}

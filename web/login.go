@@ -40,7 +40,7 @@ func (s *Server) login(w http.ResponseWriter, r *http.Request) {
 		wrong.write(w)
 		return
 	}
-	if err := s.deps.Access.Attempts.Try(actor(r).Address, name); err != nil {
+	if err := s.deps.Access.Attempts.Try(visitor(r).Address, name); err != nil {
 		s.failed(w, err, nil)
 		return
 	}
@@ -50,15 +50,16 @@ func (s *Server) login(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	if u == nil {
+		s.deps.Access.Count(auth.AdminAPI, errLogin.Reason)
 		s.deps.Refused(auth.Refusal{
-			Principal: auth.Principal{Name: name}, Address: actor(r).Address, Method: "POST /api/v1/login", Reason: auth.NoCredentials,
+			Principal: auth.Principal{Name: name}, Address: visitor(r).Address, Method: "POST /api/v1/login", Reason: auth.NoCredentials,
 		})
 		w.Header().Set("WWW-Authenticate", `Bearer realm="polestar"`)
 		problem(w, http.StatusUnauthorized, "", errLogin.Msg)
 		return
 	}
-	by := actor(r)
-	by.Principal = u.Name
+	by := visitor(r)
+	by.Principal, by.ID = u.Name, u.ID
 	s.forgetExpired(r.Context(), u.ID, by)
 	text, hash := auth.NewToken()
 	expires := naming.Micros(time.Now().Add(life).UnixMicro())

@@ -87,7 +87,7 @@ func doorOf(b backend, ready bool) *Server {
 		},
 		Access: Access{
 			Admin: naming.NewRegistrar(naming.Config{}, naming.Deps{Writer: b, World: b}), Passwords: auth.NewPasswords(), Attempts: auth.NewAttempts(),
-			Checked: func(auth.API) bool { return true },
+			Checked: func(auth.API) bool { return true }, Count: func(auth.API, auth.Reason) {},
 			Explain: func(auth.API, string, auth.Action, auth.Resource) auth.Decision {
 				return auth.Decision{Why: "no policy allows it"}
 			},

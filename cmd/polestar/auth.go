@@ -72,7 +72,7 @@ func (a *app) clientGate() auth.Gate {
 // webAccess is what the HTTP door needs to manage who may do what.
 func (a *app) webAccess() web.Access {
 	return web.Access{
-		Admin: a.naming, Explain: a.auth.Explain, Passwords: auth.NewPasswords(), Attempts: auth.NewAttempts(),
+		Admin: a.naming, Explain: a.auth.Explain, Count: a.auth.Count, Passwords: auth.NewPasswords(), Attempts: auth.NewAttempts(),
 		Checked: func(api auth.API) bool { return a.cfg.Auth.Of(api).Open },
 	}
 }

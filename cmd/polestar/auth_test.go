@@ -262,6 +262,9 @@ func TestLogin(t *testing.T) {
 	if texts[0] != texts[1] {
 		t.Errorf("a name that exists is told from one that does not: %q", texts)
 	}
+	if got := w.metric(t, "polestar_auth_refusals_total", "admin", "no_credentials"); got != 2 {
+		t.Errorf("%v refused logins are counted, want 2", got)
+	}
 	history := w.must(t, admin, "history", "-o", "json")
 	for _, out := range []string{history, w.must(t, admin, "get", "users", "-o", "json"), w.must(t, admin, "get", "tokens", "-o", "json")} {
 		for _, s := range []string{"argon2id", "horse", token, admin} {
