@@ -98,7 +98,7 @@ func newApp(cfg Config, log *zap.Logger) (*app, error) {
 		return nil, err
 	}
 	a.follower, err = follow.New(cfg.Follow, follow.Deps{
-		Feed: &a.store, Registry: a.registry, Applied: a.applied, Loaded: a.moved, Metrics: a.metrics, Log: log.Named("follower"),
+		Feed: &a.store, Registry: a.registry, Applied: a.applied, Loaded: a.reloaded, Metrics: a.metrics, Log: log.Named("follower"),
 	})
 	if err != nil {
 		return nil, err

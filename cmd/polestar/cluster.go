@@ -190,6 +190,27 @@ func (a *app) moved() {
 	}
 }
 
+// reloaded makes the leases those of a world that was loaded anew: what went
+// or changed meanwhile was not told one by one. No commit is applied meanwhile.
+func (a *app) reloaded() {
+	w := a.registry.World()
+	a.leases.Retain(func(id string) bool { return w.Instance(id) != nil })
+	a.reports.Retain(func(id string) bool { return w.Client(id) != nil })
+	for st := range w.Services("") {
+		for _, i := range st.Instances {
+			lease, tracked := a.leases.State(i.ID)
+			switch own := i.Own().Healthy; {
+			case !tracked: // moved does it
+			case lease.TTL != time.Duration(i.TTL)*time.Second:
+				a.leases.TrackIn(i.ID, i.Service, i.TTL, own)
+			case lease.Healthy != own:
+				a.leases.Stored(i.ID, own)
+			}
+		}
+	}
+	a.moved()
+}
+
 // owns reports whether this server watches over the lease of an instance.
 func (a *app) owns(id string) bool { return a.cluster == nil || a.cluster.Owns(id) }
 

@@ -13,6 +13,7 @@ import (
 
 	"polestar/internal/lifecycle"
 	"polestar/naming"
+	"polestar/store"
 	"polestar/web"
 )
 
@@ -277,4 +278,44 @@ func TestTheGuardOnTheCommandLine(t *testing.T) {
 			t.Errorf("%v: %v", args, err)
 		}
 	}
+}
+
+// compacted is a store whose change log does not reach back far enough.
+type compacted struct{ store.Store }
+
+func (compacted) Since(context.Context, naming.Revision, int) ([]naming.Commit, error) {
+	return nil, store.ErrCompacted
+}
+
+// Leases are those of a world that was loaded anew: one that another server
+// removed has none, and what it stored against the beats is written again.
+func TestLeasesAfterALoad(t *testing.T) {
+	inBubble(t, t.TempDir(), func(a *app) {
+		ids := registerMany(t, a, 8)
+		there, err := a.store.get()
+		if err != nil {
+			t.Fatal(err)
+		}
+		slower := *a.registry.World().Instance(ids[1])
+		slower.TTL = 20
+		_, rs, err := there.Apply(t.Context(), []naming.Write{ // as another server would
+			&naming.Deregister{ID: ids[0]}, &naming.Register{Instance: slower}, &naming.SetHealth{ID: ids[2], Cause: naming.CauseLease},
+		})
+		if err != nil || rs[0].Err != nil || rs[1].Err != nil || rs[2].Err != nil {
+			t.Fatal(rs, err)
+		}
+		a.store.set(compacted{there})
+		a.follower.Fresh(t.Context())
+		a.store.set(there)
+		if _, known := a.leases.State(ids[0]); known {
+			t.Error("an instance that is gone has a lease")
+		}
+		if s, known := a.leases.State(ids[1]); !known || s.TTL != 20*time.Second {
+			t.Errorf("the lease of the instance with another TTL: %+v, %v", s, known)
+		}
+		time.Sleep(time.Second)
+		if i := a.registry.World().Instance(ids[2]); !i.Healthy {
+			t.Error("an instance in time stays unhealthy")
+		}
+	})
 }

@@ -199,6 +199,31 @@ func (l *Leases) Flipped(id string, healthy bool) {
 	l.arm(s, x) // what is wanted may differ now
 }
 
+// Retain forgets every lease that keep does not say yes to: what came and went
+// was not told one by one. No lock is held while keep is asked.
+func (l *Leases) Retain(keep func(id string) bool) {
+	for n := range l.shards {
+		for _, id := range l.shards[n].ids() {
+			if !keep(id) {
+				l.Forget(id)
+			}
+		}
+	}
+}
+
+// ids lists the leases of a shard.
+func (s *shard) ids() []string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	out := make([]string, 0, s.byID.n)
+	for _, x := range s.byID.slots {
+		if x != nil {
+			out = append(out, x.id)
+		}
+	}
+	return out
+}
+
 // Forget drops the lease of an instance that was deregistered.
 func (l *Leases) Forget(id string) {
 	s, h := l.shard(id)
