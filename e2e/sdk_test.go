@@ -22,9 +22,13 @@ type seen struct {
 type sdk struct {
 	*harness.Child
 	name     string
-	recorder *harness.Recorder
+	as       string             // begins each line: one application of several in the driver
+	recorder *harness.Recorder  // nil: nobody listens
 	registry *harness.Registrar // beside the SDK
 }
+
+// Do runs a command.
+func (s *sdk) Do(command string, v any) error { return s.Child.Do(s.as+command, v) }
 
 // startSDKs starts one driver of each SDK on a server. A JVM is dear: all tests
 // of SDKs share it, each with services of its own.

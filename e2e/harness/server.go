@@ -6,6 +6,8 @@ import (
 	"net/http"
 	"os"
 	"os/exec"
+	"path/filepath"
+	"strings"
 	"syscall"
 	"testing"
 	"time"
@@ -132,6 +134,13 @@ func (s *Server) WaitExit(most time.Duration) error {
 		_ = s.cmd.Process.Kill()
 		return fmt.Errorf("still running after %s", most)
 	}
+}
+
+// Admin runs a command that talks to the server's HTTP door, with the token
+// that its first start wrote.
+func (s *Server) Admin(args ...string) (string, error) {
+	out, err := Run(append(args, "--server", s.HTTP, "--token-file", filepath.Join(s.DataDir, "admin.token"))...)
+	return strings.TrimSpace(string(out)), err
 }
 
 // Run runs another polestar command to its end.

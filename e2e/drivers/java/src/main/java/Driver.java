@@ -18,7 +18,10 @@ import com.tencent.polaris.factory.config.provider.ProviderConfigImpl;
 import java.io.BufferedReader;
 import java.io.InputStreamReader;
 import java.lang.reflect.Field;
+import java.net.ServerSocket;
+import java.util.Arrays;
 import java.util.Collections;
+import java.util.HashMap;
 import java.util.HashSet;
 import java.util.List;
 import java.util.Map;
@@ -34,45 +37,76 @@ import java.util.concurrent.TimeUnit;
 /**
  * Drives polaris-java by lines on standard input; answers one JSON line each on
  * standard output. Usage: Driver host:port. With POLARIS_CA_FILE, POLARIS_CERT_FILE and POLARIS_KEY_FILE it speaks TLS.
+ *
+ * <p>A line that begins with "as TOKEN" (- for none) is run by an application of its own with that token, which lives as
+ * long as the driver: one virtual machine has room for several.
  */
 public final class Driver {
   private static final String NS = "default";
 
   public static void main(String[] args) throws Exception {
-    ConfigurationImpl config = (ConfigurationImpl) ConfigAPIFactory.defaultConfig();
-    config.setDefault();
-    config.getGlobal().getServerConnector().setAddresses(List.of(args[0]));
-    if (System.getenv("POLARIS_CA_FILE") != null) {
-      config.getGlobal().getServerConnector().setTrustedCAFile(System.getenv("POLARIS_CA_FILE"));
-      config.getGlobal().getServerConnector().setCertFile(System.getenv("POLARIS_CERT_FILE"));
-      config.getGlobal().getServerConnector().setKeyFile(System.getenv("POLARIS_KEY_FILE"));
-    }
-    // The defaults are a second or less; the first call of a cold JVM on a busy machine takes longer.
-    config.getGlobal().getAPI().setTimeout(15_000);
-    config.getGlobal().getServerConnector().setConnectTimeout(5_000L);
-    config.getGlobal().getServerConnector().setMessageTimeout(15_000L);
-    config.getConsumer().getLocalCache().setPersistEnable(false);
-    // 30 s by default, and without a setter.
-    Field interval = ProviderConfigImpl.class.getDeclaredField("minRegisterInterval");
-    interval.setAccessible(true);
-    interval.setLong(config.getProvider(), 1_000);
-    SDKContext context = SDKContext.initContextByConfig(config);
-    context.init();
-    ProviderAPI provider = DiscoveryAPIFactory.createProviderAPIByContext(context);
-    ConsumerAPI consumer = DiscoveryAPIFactory.createConsumerAPIByContext(context);
+    Map<String, Application> applications = new HashMap<>();
     BufferedReader in = new BufferedReader(new InputStreamReader(System.in));
     for (String line = in.readLine(); line != null; line = in.readLine()) {
       String[] w = line.trim().split(" ");
+      String token = "-";
+      if (w[0].equals("as")) {
+        token = w[1];
+        w = Arrays.copyOfRange(w, 2, w.length);
+      }
       try {
-        System.out.println(answer(provider, consumer, w));
+        if (!applications.containsKey(token)) {
+          applications.put(token, new Application(args[0], token));
+        }
+        Application a = applications.get(token);
+        System.out.println(answer(a.provider, a.consumer, w));
       } catch (Exception e) {
         e.printStackTrace();
         System.out.println("{\"error\":" + quote(String.valueOf(e)) + "}");
       }
       System.out.flush();
     }
-    context.close();
+    applications.values().forEach(a -> a.context.close());
     System.exit(0);
+  }
+
+  /** An SDK with its own connections, cache and beats. */
+  private static final class Application {
+    final SDKContext context;
+    final ProviderAPI provider;
+    final ConsumerAPI consumer;
+
+    Application(String server, String token) throws Exception {
+      ConfigurationImpl config = (ConfigurationImpl) ConfigAPIFactory.defaultConfig();
+      config.setDefault();
+      config.getGlobal().getServerConnector().setAddresses(List.of(server));
+      if (!token.equals("-")) {
+        config.getGlobal().getServerConnector().setToken(token);
+      }
+      if (System.getenv("POLARIS_CA_FILE") != null) {
+        config.getGlobal().getServerConnector().setTrustedCAFile(System.getenv("POLARIS_CA_FILE"));
+        config.getGlobal().getServerConnector().setCertFile(System.getenv("POLARIS_CERT_FILE"));
+        config.getGlobal().getServerConnector().setKeyFile(System.getenv("POLARIS_KEY_FILE"));
+      }
+      // The defaults are a second or less; the first call of a cold JVM on a busy machine takes longer.
+      config.getGlobal().getAPI().setTimeout(15_000);
+      config.getGlobal().getServerConnector().setConnectTimeout(5_000L);
+      config.getGlobal().getServerConnector().setMessageTimeout(15_000L);
+      config.getConsumer().getLocalCache().setPersistEnable(false);
+      // Each has an HTTP door, on all addresses and one port by default; 0 is not taken.
+      try (ServerSocket free = new ServerSocket(0)) {
+        config.getGlobal().getAdmin().setHost("127.0.0.1");
+        config.getGlobal().getAdmin().setPort(free.getLocalPort());
+      }
+      // 30 s by default, and without a setter.
+      Field interval = ProviderConfigImpl.class.getDeclaredField("minRegisterInterval");
+      interval.setAccessible(true);
+      interval.setLong(config.getProvider(), 1_000);
+      context = SDKContext.initContextByConfig(config);
+      context.init();
+      provider = DiscoveryAPIFactory.createProviderAPIByContext(context);
+      consumer = DiscoveryAPIFactory.createConsumerAPIByContext(context);
+    }
   }
 
   private static String answer(ProviderAPI provider, ConsumerAPI consumer, String[] w) throws Exception {
