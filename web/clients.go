@@ -104,11 +104,16 @@ func (s *Server) explain(w http.ResponseWriter, r *http.Request) {
 		bad("client", "client: given more than once").write(w)
 		return
 	}
-	if !s.may(w, r, auth.Inspect, serviceOf(values)) {
+	key := serviceOf(values)
+	if !s.may(w, r, auth.Inspect, key) {
+		return
+	}
+	// Another name does not widen what somebody may see.
+	if st := s.deps.World().Service(key); st != nil && st.Service.IsAlias() && !s.may(w, r, auth.Inspect, st.Service.AliasFor) {
 		return
 	}
 	got, err := s.deps.Explain.Explain(r.Context(), explain.Question{
-		Client: values.Get("client"), Service: serviceOf(values), Instance: values.Get("instance"),
+		Client: values.Get("client"), Service: key, Instance: values.Get("instance"), Shown: s.shown(r),
 	})
 	if err != nil {
 		s.failed(w, err, nil)

@@ -12,6 +12,7 @@ import (
 	"polestar/auth"
 	"polestar/internal/tlsfiles"
 	"polestar/naming"
+	"polestar/xds/receipt"
 )
 
 // caller is who sent a request, or why nobody could be found.
@@ -129,6 +130,15 @@ func resourceOf(w naming.World, key naming.ServiceKey) auth.Resource {
 		r.ServiceCreator = st.Service.Creator
 	}
 	return r
+}
+
+// shown is what the caller may see of clients and of what they have; nil:
+// everything.
+func (s *Server) shown(r *http.Request) receipt.Shown {
+	if s.deps.Inspect == nil {
+		return nil
+	}
+	return s.deps.Inspect(r.Context(), callerOf(r).principal)
 }
 
 // known reports whether it is clear who is calling; else it has answered. It

@@ -25,6 +25,7 @@ func (s *Server) receipts(w http.ResponseWriter, r *http.Request) {
 	if !s.may(w, r, auth.Inspect, q.Service) {
 		return
 	}
+	q.Shown = s.shown(r)
 	// The door's own timeouts are made for answers that come at once.
 	rc := http.NewResponseController(w)
 	for _, set := range []func(time.Time) error{rc.SetReadDeadline, rc.SetWriteDeadline} {

@@ -1,11 +1,13 @@
 package web
 
 import (
+	"bufio"
 	"context"
 	"net/http"
 	"net/http/httptest"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 
 	"github.com/go-chi/chi/v5"
@@ -328,6 +330,48 @@ func TestEventsEndWithTheRight(t *testing.T) {
 	for err == nil { // until the end
 		_, err = res.Body.Read(buf)
 	}
+}
+
+// A stream of events judges what its reader may read by the policies, and by
+// the world, of the moment: not by those of its first.
+func TestEventsShowWhatTheirReaderMayReadThen(t *testing.T) {
+	b := newBackend(t)
+	var more atomic.Bool // he may read what ben made, too
+	d := &doorman{scope: auth.Scope{Key: "anns", See: func(_ *naming.Namespace, s *naming.Service) bool {
+		return s != nil && (s.Creator != "ben" || more.Load())
+	}}}
+	s, _ := guardedBy(b, d)
+	srv := httptest.NewServer(s.http.Handler)
+	defer srv.Close()
+	req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, srv.URL+"/api/v1/events", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	res, err := http.DefaultClient.Do(req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = res.Body.Close() }()
+	lines := bufio.NewScanner(res.Body)
+	until := func(name string) {
+		t.Helper()
+		for lines.Scan() && !strings.Contains(lines.Text(), name) {
+			if strings.Contains(lines.Text(), "hush") {
+				t.Errorf("it shows what may not be read: %s", lines.Text())
+			}
+		}
+	}
+	until("id:")
+	put := func(name, creator string) {
+		t.Helper()
+		b.do(t, &naming.PutService{Key: naming.ServiceKey{Namespace: "ns", Name: name}, Actor: naming.Actor{ID: creator}})
+	}
+	put("hush", "ben") // was not there when the stream began
+	put("open", "ann")
+	until("open")
+	more.Store(true)
+	put("late", "ben")
+	until("late")
 }
 
 // guardedBy is a door with a gate, and what it told of refusals.

@@ -55,6 +55,9 @@ type Deps struct {
 	Guard    Guard
 	// Receipt waits until every xDS client that a revision concerns has it.
 	Receipt func(context.Context, receipt.Request) (receipt.Receipt, error)
+	// Inspect is what somebody may see of clients and of what they have; nil:
+	// everything.
+	Inspect func(context.Context, auth.Principal) receipt.Shown
 	Metrics prometheus.Gatherer
 	// OpenMetrics answers /metrics to everybody.
 	OpenMetrics bool

@@ -118,14 +118,15 @@ func (v visible) Client(string) *naming.Client { return nil }
 // Clients implements [naming.World].
 func (v visible) Clients() iter.Seq[*naming.Client] { return func(func(*naming.Client) bool) {} }
 
-// sees tells what the caller may read of what is, or was, at a key; nil:
-// everything.
+// sees tells what the caller may read of what is, or was, at a key, by the world
+// and the policies of the moment at which it is asked: a stream of events lives
+// longer than either.
 func (s *Server) sees(r *http.Request) func(naming.ServiceKey) bool {
-	v, some := s.world(r).(visible)
-	if !some {
-		return nil
+	by := callerOf(r).principal
+	return func(key naming.ServiceKey) bool {
+		v, some := seen(s.deps.World(), s.deps.Auth.Scope(auth.ConsoleAPI, by)).(visible)
+		return !some || v.sees(key)
 	}
-	return v.sees
 }
 
 // where are the items that a condition holds for.

@@ -188,7 +188,7 @@ func (a *app) buildDoors() (err error) {
 	a.web = web.New(a.cfg.HTTPAddr, web.Deps{
 		World: a.registry.World, Loaded: a.loaded.Load, Admin: registrar, Checks: a.checks, Clients: a.clients,
 		ChangeLog: &a.store, LogBounds: reach(a.cfg.Log), Await: a.registry.Await, Cleanup: cleanups{a.cleaner, a.leader},
-		Problems: a.problems, Guard: &a.guard, Explain: a.explainer(), Receipt: a.receipts.Wait, OpenMetrics: a.cfg.metricsOpen(), Auth: a.auth, Access: a.webAccess(), Refused: a.audit.Refused, Metrics: a.metrics, Log: a.log.Named("web"),
+		Problems: a.problems, Guard: &a.guard, Explain: a.explainer(), Receipt: a.receipts.Wait, Inspect: a.inspect, OpenMetrics: a.cfg.metricsOpen(), Auth: a.auth, Access: a.webAccess(), Refused: a.audit.Refused, Metrics: a.metrics, Log: a.log.Named("web"),
 		TLS: a.httpTLS(), Pace: a.rates.paceHTTP(), Bound: bound,
 	})
 	return nil

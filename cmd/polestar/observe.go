@@ -8,11 +8,13 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"polestar/auth"
 	"polestar/naming/registry"
 	"polestar/store"
 	"polestar/web"
 	"polestar/xds/ads"
 	"polestar/xds/explain"
+	"polestar/xds/receipt"
 )
 
 // clients turns the status of every xDS stream into the admin API's form.
@@ -59,6 +61,11 @@ func (a *app) explainer() *explain.Explainer {
 		World: a.registry.World, Clients: a.ads, Touched: a.pipeline.Touched, Lease: a.leases.State, Now: time.Now,
 		Settle: func(ctx context.Context) error { return a.pipeline.Await(ctx, a.pipeline.Revision()) },
 	})
+}
+
+// inspect is what somebody may see of clients and of what they have.
+func (a *app) inspect(ctx context.Context, p auth.Principal) receipt.Shown {
+	return a.access.InspectAs(ctx, p)
 }
 
 // problems lists what was left out of watched resources, in a steady order.

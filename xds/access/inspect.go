@@ -26,12 +26,17 @@ func (c *Control) Inspect(ctx context.Context) (*Inspector, error) {
 	if err != nil {
 		return nil, c.refuse(ctx, p, auth.Inspect, auth.Resource{}, err)
 	}
+	return c.InspectAs(ctx, p), nil
+}
+
+// InspectAs says what somebody may see who is known already.
+func (c *Control) InspectAs(ctx context.Context, p auth.Principal) *Inspector {
 	i := &Inspector{Principal: p, control: c, clients: map[naming.ServiceKey]bool{}}
 	i.allow = func(r auth.Resource) error { return c.Gate.Allow(ctx, auth.ConsoleAPI, p, auth.Inspect, r) }
 	if scope := c.Gate.Scope(auth.ConsoleAPI, p); scope.See != nil {
 		i.reader = resource.NewReader(scope.See)
 	}
-	return i, nil
+	return i
 }
 
 // Client reports whether a client may be seen: by the right to inspect what it

@@ -46,6 +46,22 @@ type Question struct {
 	Client   string // id of a node, or number of a stream
 	Service  naming.ServiceKey
 	Instance string // id, or host:port; empty: all of the service
+	Shown    Shown  // what who asks may see; nil: everything
+}
+
+// Shown says what who asks may see besides the service itself. The rest looks
+// as if it were not there.
+type Shown interface {
+	// Client reports whether a client may be seen.
+	Client(of resource.Scope) bool
+	// Resource reports whether a resource, and so its service, may be seen.
+	Resource(ref resource.Ref) bool
+}
+
+// sees reports whether who asks may see a service other than the one he asks
+// about.
+func (q *Question) sees(key naming.ServiceKey) bool {
+	return q.Shown == nil || q.Shown.Resource(resource.Ref{Type: resource.Cluster, Name: resource.ClusterName(key)})
 }
 
 const (
@@ -86,7 +102,9 @@ func (x *Explainer) Explain(ctx context.Context, q Question) (Answer, error) {
 		return Answer{}, err
 	}
 	x.settle(ctx)
-	streams, err := x.Find(q.Client)
+	streams, err := find(q.Client, slices.DeleteFunc(x.Clients.Clients(), func(c ads.ClientStatus) bool {
+		return q.Shown != nil && !q.Shown.Client(c.Sees.Scope())
+	}))
 	if err != nil {
 		return Answer{}, err
 	}
@@ -110,7 +128,7 @@ func (x *Explainer) Explain(ctx context.Context, q Question) (Answer, error) {
 		out.Reports = append(out.Reports, r.report())
 	}
 	if len(out.Reports) == 0 {
-		return Answer{}, unknownClient(q.Client, nil)
+		return Answer{}, unknownClient(q.Client, nil) // it was there a moment ago
 	}
 	return out, nil
 }
@@ -129,7 +147,10 @@ func (x *Explainer) settle(ctx context.Context) {
 // Find lists the streams of a client, oldest first. An id of a node goes before
 // the number of a stream. Error: NotFound.
 func (x *Explainer) Find(client string) ([]ads.ClientStatus, error) {
-	all := x.Clients.Clients()
+	return find(client, x.Clients.Clients())
+}
+
+func find(client string, all []ads.ClientStatus) ([]ads.ClientStatus, error) {
 	for _, is := range []func(ads.ClientStatus) bool{
 		func(c ads.ClientStatus) bool { return c.NodeID == client },
 		func(c ads.ClientStatus) bool { return strconv.FormatUint(c.ID, 10) == client },

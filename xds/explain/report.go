@@ -235,7 +235,7 @@ func (r *reporter) atClient(i *naming.Instance, served bool) string {
 // missing reports on an instance that the service does not have.
 func (r *reporter) missing() Instance {
 	out := Instance{ID: r.Instance, AtClient: No}
-	if i := r.world.Instance(r.Instance); i != nil {
+	if i := r.world.Instance(r.Instance); i != nil && r.sees(i.Service) {
 		out.Address, out.Revision = addressOf(i), uint64(i.Revision)
 		out.Causes = []Cause{{OfOtherService, "it is an instance of " + i.Service.String()}}
 		return out
@@ -264,12 +264,12 @@ func names(all []string) string {
 // namespaces, or written otherwise in this one.
 func (r *reporter) similar() (elsewhere, written []string) {
 	for st := range r.world.Named(r.Service.Name) {
-		if st.Service.Key != r.Service {
+		if st.Service.Key != r.Service && r.sees(st.Service.Key) {
 			elsewhere = append(elsewhere, st.Service.Key.String())
 		}
 	}
 	for st := range r.world.Services(r.Service.Namespace) {
-		if strings.EqualFold(st.Service.Key.Name, r.Service.Name) {
+		if strings.EqualFold(st.Service.Key.Name, r.Service.Name) && r.sees(st.Service.Key) {
 			written = append(written, st.Service.Key.String())
 		}
 	}

@@ -1,0 +1,76 @@
+package main
+
+import (
+	"net/http"
+	"strings"
+	"testing"
+
+	discoveryv3 "github.com/envoyproxy/go-control-plane/envoy/service/discovery/v3"
+	"github.com/polarismesh/specification/source/go/api/v1/service_manage"
+	"google.golang.org/protobuf/types/known/structpb"
+	"google.golang.org/protobuf/types/known/wrapperspb"
+
+	"polestar/xds/node"
+	"polestar/xds/resource"
+)
+
+// ofBank puts an instance into the namespace that ann may not look into.
+func ofBank(i *service_manage.Instance) { i.Namespace = wrapperspb.String("bank") }
+
+// Explanations and receipts of one's own service show nothing of others: no
+// client, no instance and no name, by whichever way it is asked for.
+func TestExplanationsShowWhatTheirReaderMaySee(t *testing.T) {
+	t.Cleanup(http.DefaultTransport.(*http.Transport).CloseIdleConnections)
+	dir := t.TempDir()
+	w := startWhole(t, dir, func(c *Config) { c.Auth.Console.Open = true })
+	admin := adminToken(t, dir)
+	w.put(t, "cart", "10.0.0.1")
+	hidden := w.put(t, "vault", "10.9.9.9", ofBank)
+	w.follow(t, "envoy-mine").accepting(resource.Cluster, resource.Endpoints)
+	theirs := w.follow(t, "envoy-bank")
+	theirs.node.Metadata = &structpb.Struct{Fields: map[string]*structpb.Value{node.KeyNamespace: structpb.NewStringValue("bank")}}
+	theirs.say(&discoveryv3.DeltaDiscoveryRequest{TypeUrl: resource.Cluster.URL(), ResourceNamesSubscribe: []string{"*"}})
+	theirs.hear() // and never accepts it
+	w.must(t, admin, "create", "alias", "default/door", "--for", "bank/vault")
+	w.must(t, admin, "create", "user", "ann")
+	w.must(t, admin, "create", "policy", "ann", "--user", "ann", "--action", "read", "--resource", "default/*")
+	ann := lastLine(w.must(t, admin, "create", "token", "--user", "ann"))
+
+	if out := w.must(t, ann, "explain", "--service", "default/cart", "--client", "envoy-mine"); !strings.Contains(out, "10.0.0.1") {
+		t.Errorf("nothing is said of what she may see: %s", out)
+	}
+	for name, args := range map[string][]string{
+		"another's client":   {"explain", "--service", "default/cart", "--client", "envoy-bank"},
+		"no client":          {"explain", "--service", "default/cart", "--client", "nobody"},
+		"another's instance": {"explain", "--service", "default/cart", "--client", "envoy-mine", "--instance", hidden},
+		"another's name":     {"explain", "--service", "default/vault", "--client", "envoy-mine"},
+		"an alias":           {"explain", "--service", "default/door", "--client", "envoy-mine"},
+		"a receipt":          {"wait", "--service", "default/cart", "--timeout", "10ms", "-o", "json"},
+	} {
+		said := func(token string) string {
+			out, err := w.as(t, token, args...)
+			if err != nil {
+				out += err.Error()
+			}
+			return out
+		}
+		asked := strings.Join(args, " ")
+		for _, secret := range []string{"10.9.9.9", "bank/vault is", "exists as bank", "instance of bank", "envoy-bank"} {
+			if out := said(ann); strings.Contains(out, secret) && !strings.Contains(asked, secret) {
+				t.Errorf("%s: she is told of %q: %s", name, secret, out)
+			}
+		}
+		if name == "an alias" && !strings.Contains(said(ann), "not allowed to inspect service bank/vault") {
+			t.Errorf("an alias: %s", said(ann))
+		}
+		if name == "another's client" && !strings.Contains(said(ann), "no connected client; connected are envoy-mine") {
+			t.Errorf("another's client: %s", said(ann))
+		}
+	}
+	if out, _ := w.as(t, admin, "explain", "--service", "default/cart", "--client", "envoy-mine", "--instance", hidden); !strings.Contains(out, "10.9.9.9") {
+		t.Errorf("the main user is told less: %s", out)
+	}
+	if out, _ := w.as(t, admin, "wait", "--service", "default/cart", "--timeout", "10ms", "-o", "json"); !strings.Contains(out, "envoy-bank") {
+		t.Errorf("the main user is told less: %s", out)
+	}
+}
