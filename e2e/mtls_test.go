@@ -53,8 +53,11 @@ func (c certificates) put(t *testing.T, files map[string][]byte) {
 }
 
 // client are the flags of a client that shows its certificate.
-func (c certificates) client() []string {
-	return []string{"--ca-file", c.file("ca.pem"), "--cert-file", c.file("client-web.pem"), "--key-file", c.file("client-web-key.pem")}
+func (c certificates) client() []string { return c.of("web") }
+
+// of are the flags of the client of a name.
+func (c certificates) of(client string) []string {
+	return []string{"--ca-file", c.file("ca.pem"), "--cert-file", c.file("client-" + client + ".pem"), "--key-file", c.file("client-" + client + "-key.pem")}
 }
 
 // xds are the arguments of a server whose xDS door has these certificates.

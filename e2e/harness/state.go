@@ -12,6 +12,7 @@ import (
 
 // Client is what a server says of an xDS client.
 type Client struct {
+	Principal      string // name; empty: anonymous
 	Node, Protocol string
 	Stream         uint64
 	Types          []ClientType
