@@ -15,6 +15,7 @@ const (
 	MaxUsers          = 10_000
 	MaxGroups         = 1000
 	MaxTokens         = 20_000
+	MaxTokensOfOne    = 500    // of one user or group: everybody makes his own
 	MaxPolicies       = 10_000 // beside the default ones of users and groups
 	MaxAccessName     = 64     // characters of the name of a user, group or policy
 	MaxMembers        = 1000   // of one group
@@ -147,6 +148,10 @@ func firstError(all ...error) error {
 func (r *Registrar) PutUser(ctx context.Context, w PutUser) (Result, error) {
 	err := firstError(CheckAccessName(FieldUser, w.Name), identified(&w.ID), checkTexts(w.Reason, w.Comment, nil),
 		set(FieldIdentities, w.Identities, MaxIdentities, bounded(FieldIdentities, MaxIdentity)))
+	if err == nil && w.Name == NoUser && w.Mode != Update {
+		// A policy for "anonymous" must not mean somebody.
+		err = Errorf(Invalid, FieldUser, "user: the name %q stands for callers who are not known", NoUser)
+	}
 	if err == nil && w.Password != nil && *w.Password != "" && (len(*w.Password) > MaxPasswordHash || !strings.HasPrefix(*w.Password, "$argon2id$")) {
 		err = Errorf(Invalid, FieldPassword, "password: not an argon2id hash of at most %d bytes", MaxPasswordHash)
 	}

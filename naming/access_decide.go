@@ -387,7 +387,7 @@ func (w *PutToken) decide(o *overlay) (Result, error) {
 	case first(a.tokens, func(t *Token) bool { return t.Hash == w.Hash }) != nil:
 		return refuse(Errorf(Exists, FieldToken, "token: its text is in use")), nil
 	default:
-		if err := full(KindToken, len(a.tokens), MaxTokens); err != nil {
+		if err := firstOf(full(KindToken, len(a.tokens), MaxTokens), a.manyTokens(w.Owner)); err != nil {
 			return refuse(err), nil
 		}
 	}
@@ -398,6 +398,21 @@ func (w *PutToken) decide(o *overlay) (Result, error) {
 	after.Modified, after.Revision = o.now, o.revision
 	c := Change{Actor: w.Actor, Cause: CauseOperator, Reason: w.Reason}
 	return keep(o, before, after, same, c, func(t *Token) Result { return Result{Token: t} }), nil
+}
+
+// manyTokens refuses one more token of somebody who has a lot: nobody may take
+// the room of all others.
+func (a *access) manyTokens(owner string) *Error {
+	n := 0
+	for _, t := range a.tokens {
+		if t.Owner == owner {
+			n++
+		}
+	}
+	if n < MaxTokensOfOne {
+		return nil
+	}
+	return Errorf(Conflict, FieldOwner, "owner: has %d tokens, more are not kept; delete some that are not used", n)
 }
 
 func (w *DeleteToken) decide(o *overlay) (Result, error) {

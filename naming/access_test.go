@@ -2,6 +2,7 @@ package naming_test
 
 import (
 	"context"
+	"fmt"
 	"strings"
 	"testing"
 
@@ -212,5 +213,47 @@ func TestDifferencesKeepSecrets(t *testing.T) {
 				t.Errorf("%s shows %q", d.Field, text)
 			}
 		}
+	}
+}
+
+// Everybody makes his own tokens: one who makes too many takes no room from the
+// others, and can make another one when he has deleted one.
+func TestTokensOfOneOwnerAreBounded(t *testing.T) {
+	s := newShelf()
+	r := naming.NewRegistrar(naming.Config{}, naming.Deps{Writer: s, World: s})
+	for n, name := range []string{"ann", "bob"} {
+		if _, err := r.PutUser(t.Context(), naming.PutUser{ID: id(fmt.Sprint(n)), Name: name}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	put := func(owner string, n int) error {
+		text := fmt.Sprintf("%032x", n+1)
+		_, err := r.PutToken(t.Context(), naming.PutToken{ID: text, Mode: naming.Create, Owner: owner, Hash: text + text})
+		return err
+	}
+	for n := range naming.MaxTokensOfOne {
+		if err := put(id("0"), n); err != nil {
+			t.Fatal(n, err)
+		}
+	}
+	if err := put(id("0"), 9000); naming.KindOf(err) != naming.Conflict {
+		t.Errorf("one too many: %v", err)
+	}
+	if err := put(id("1"), 9001); err != nil {
+		t.Errorf("of another: %v", err)
+	}
+	if _, err := r.DeleteToken(t.Context(), naming.DeleteToken{ID: fmt.Sprintf("%032x", 1)}); err != nil {
+		t.Fatal(err)
+	}
+	if err := put(id("0"), 9002); err != nil {
+		t.Errorf("after one was deleted: %v", err)
+	}
+}
+
+// A policy for callers who are not known must not mean a user.
+func TestNobodyIsCalledAnonymous(t *testing.T) {
+	_, r := people(t)
+	if _, err := r.PutUser(t.Context(), naming.PutUser{Mode: naming.Create, Name: naming.NoUser}); naming.KindOf(err) != naming.Invalid {
+		t.Error(err)
 	}
 }

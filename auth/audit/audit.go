@@ -20,9 +20,12 @@ const (
 	// interval is between two writings; what comes after a quiet time is written
 	// at once.
 	interval = 10 * time.Second
+	// perRecord is how long a writing of many records keeps the next one waiting
+	// for each: 28,800 of them a day, about 28 MB at most.
+	perRecord = 3 * time.Second
 	// maxDetailed bounds the kinds of refusals that wait in full. Of more, only
 	// where they came from and why is kept, up to maxPending kinds; of still more,
-	// nothing but their number. The change log is bounded: who is refused must
+	// nothing but why and how many. The change log is bounded: who is refused must
 	// not be able to push out what others did.
 	maxDetailed = 50
 	maxPending  = naming.MaxRefusals // which share a commit
@@ -83,6 +86,9 @@ func (r *Recorder) Refused(f auth.Refusal) {
 	if r.pending[f] == nil && len(r.pending) >= maxDetailed {
 		f = auth.Refusal{Address: f.Address, Reason: f.Reason}
 	}
+	if r.pending[f] == nil && len(r.pending) >= maxPending-int(auth.Forbidden) {
+		f = auth.Refusal{Reason: f.Reason} // of which there is room for each
+	}
 	if one := r.pending[f]; one != nil {
 		one.Count++
 		one.Last = now
@@ -111,18 +117,19 @@ func (r *Recorder) Run(ctx context.Context) error {
 		case <-ctx.Done():
 			last, cancel := context.WithTimeout(context.WithoutCancel(ctx), patience)
 			defer cancel()
-			if left := r.write(last); left > 0 {
+			if _, left := r.write(last); left > 0 {
 				r.meter.lost.Add(float64(left))
 			}
 			return nil
 		}
-		if r.write(ctx) > 0 { // the store is away: try again later
+		records, left := r.write(ctx)
+		if left > 0 { // the store is away: try again later
 			select {
 			case r.wake <- struct{}{}:
 			default:
 			}
 		}
-		pause := time.NewTimer(interval)
+		pause := time.NewTimer(max(interval, time.Duration(records)*perRecord))
 		select {
 		case <-pause.C:
 		case <-ctx.Done():
@@ -131,9 +138,10 @@ func (r *Recorder) Run(ctx context.Context) error {
 	}
 }
 
-// write writes what waits, in the order in which it first happened, and returns
-// how many refusals still wait because that failed.
-func (r *Recorder) write(ctx context.Context) (left int) {
+// write writes what waits, in the order in which it first happened. It returns
+// how many records it wrote, and how many refusals still wait because that
+// failed.
+func (r *Recorder) write(ctx context.Context) (records, left int) {
 	r.mu.Lock()
 	taken := r.pending
 	r.pending = map[auth.Refusal]*naming.Refusal{}
@@ -159,9 +167,11 @@ func (r *Recorder) write(ctx context.Context) (left int) {
 		if err != nil {
 			r.deps.Log.Warn("refusals could not be recorded yet", zap.Int("kinds", len(group)), zap.Error(err))
 			left += r.putBack(group, taken)
+			continue
 		}
+		records += len(group)
 	}
-	return left
+	return records, left
 }
 
 // putBack lets refusals wait again, together with what came meanwhile.

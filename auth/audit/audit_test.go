@@ -140,3 +140,27 @@ func TestNothingIsLostWhileTheStoreIsAway(t *testing.T) {
 		}
 	})
 }
+
+// Who is refused for days with words of his own choice takes no more of the
+// change log than a small part of its bound, and everything is counted.
+func TestFloodsDoNotPushOutTheHistory(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l := &log{}
+		r, end := recording(t, l)
+		const times = 24 * 3600
+		for n := range times {
+			f := knock(fmt.Sprint("eve", n))
+			f.Address = fmt.Sprint("127.0.", n%256, ".1")
+			r.Refused(f)
+			time.Sleep(time.Second)
+		}
+		end()
+		records := 0
+		for _, c := range l.commits {
+			records += len(c)
+		}
+		if records > 30_000 || l.count() != times {
+			t.Errorf("a day took %d records in %d commits, for %d of %d refusals", records, len(l.commits), l.count(), times)
+		}
+	})
+}
