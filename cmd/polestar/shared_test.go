@@ -22,6 +22,7 @@ var onMySQL = map[string]func(*testing.T){
 	"a poisoned write":        TestAPoisonedWriteFailsAlone,
 	"a removal":               TestReferenceDefectRemovalsAreNotSeen,
 	"accounts":                TestAccountsOfAWholeServer,
+	"who may do what":         TestWhoMayDoWhat,
 	"denials":                 TestDeniedAndTakenBack,
 	"first start":             TestFirstStartMakesTheMainUser,
 	"login":                   TestLogin,
