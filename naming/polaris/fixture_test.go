@@ -120,7 +120,7 @@ func open(t testing.TB, options ...option) *door {
 	if s.registry != nil {
 		reg = s.registry(reg)
 	}
-	srv := grpc.NewServer(polaris.Options()...)
+	srv := grpc.NewServer(append(polaris.Options(), grpc.WaitForHandlers(true))...)
 	polaris.New(polaris.Deps{
 		Registry: reg, World: d.backend, Auth: d.guard, Refused: d.guard.note, Identities: s.identities, Log: zaptest.NewLogger(t),
 		Ready: func() bool { return !d.loading.Load() },

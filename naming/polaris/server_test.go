@@ -125,10 +125,10 @@ func TestDeadlineAndCancelReachTheWriter(t *testing.T) {
 	began := false
 	for limit := 30 * time.Millisecond; !began; limit *= 2 { // a busy machine may let a short one pass before the call arrives
 		ctx, cancel := context.WithTimeout(t.Context(), limit)
-		_, err := d.RegisterInstance(ctx, message("n", "a", 1))
+		res, err := d.RegisterInstance(ctx, message("n", "a", 1))
 		cancel()
-		if status.Code(err) != codes.DeadlineExceeded {
-			t.Fatalf("deadline: %v", err)
+		if status.Code(err) != codes.DeadlineExceeded && res.GetCode().GetValue() != 500008 { // either end may see it first
+			t.Fatalf("deadline: %v, %v", res, err)
 		}
 		select {
 		case <-s.begun:
