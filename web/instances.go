@@ -103,6 +103,7 @@ func (s *Server) patchInstance(w http.ResponseWriter, r *http.Request) {
 // mayOperate reports whether the caller may operate the instance of an id, and
 // whose it is; else it has answered. What nobody knows may be operated by those
 // who may operate everything: it may be on its way here from another server.
+// Nobody is told whether there is an instance that he may not read.
 func (s *Server) mayOperate(w http.ResponseWriter, r *http.Request, id string) (naming.ServiceKey, bool) {
 	world, key := s.deps.World(), naming.ServiceKey{}
 	if i := world.Instance(id); i != nil {
@@ -112,6 +113,16 @@ func (s *Server) mayOperate(w http.ResponseWriter, r *http.Request, id string) (
 			if o.InstanceID == id {
 				key = o.Service
 			}
+		}
+	}
+	if c := callerOf(r); c.err == nil {
+		on := resourceOf(world, key)
+		if s.deps.Auth.Allow(r.Context(), c.api, c.principal, auth.Operate, on) == nil {
+			return key, true
+		}
+		if key == (naming.ServiceKey{}) || !s.sees(r)(key) {
+			s.turnDown(w, r, auth.Operate, on, &auth.Error{Reason: auth.Forbidden, Msg: fmt.Sprintf("%s may not operate instance %.128q, if there is one", c.principal.Name, id)})
+			return key, false
 		}
 	}
 	return key, s.may(w, r, auth.Operate, key)

@@ -1,12 +1,16 @@
 package main
 
 import (
+	"context"
 	"net/http"
+	"strconv"
 	"strings"
 	"testing"
 
 	discoveryv3 "github.com/envoyproxy/go-control-plane/envoy/service/discovery/v3"
 	"github.com/polarismesh/specification/source/go/api/v1/service_manage"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/metadata"
 	"google.golang.org/protobuf/types/known/structpb"
 	"google.golang.org/protobuf/types/known/wrapperspb"
 
@@ -72,5 +76,69 @@ func TestExplanationsShowWhatTheirReaderMaySee(t *testing.T) {
 	}
 	if out, _ := w.as(t, admin, "wait", "--service", "default/cart", "--timeout", "10ms", "-o", "json"); !strings.Contains(out, "envoy-bank") {
 		t.Errorf("the main user is told less: %s", out)
+	}
+}
+
+// Who knows the id of an instance, or has an alias, is not told by a refusal
+// whose it is, nor over HTTP whether it is there.
+func TestRefusalsNameNothingHidden(t *testing.T) {
+	t.Cleanup(http.DefaultTransport.(*http.Transport).CloseIdleConnections)
+	dir := t.TempDir()
+	w := startWhole(t, dir, checking)
+	admin := adminToken(t, dir)
+	ctx := metadata.AppendToOutgoingContext(t.Context(), "x-polaris-token", admin)
+	made, err := w.polaris.RegisterInstance(ctx, &service_manage.Instance{
+		Namespace: wrapperspb.String("bank"), Service: wrapperspb.String("vault"), Host: wrapperspb.String("10.9.9.9"), Port: wrapperspb.UInt32(80),
+	})
+	if err != nil || made.GetCode().GetValue() != 200000 {
+		t.Fatal(made, err)
+	}
+	hidden := made.GetInstance().GetId().GetValue()
+	w.must(t, admin, "create", "alias", "shop/door", "--for", "bank/vault")
+	w.must(t, admin, "create", "user", "ann")
+	w.must(t, admin, "create", "policy", "ann", "--user", "ann", "--action", "*", "--resource", "shop/*")
+	ann := lastLine(w.must(t, admin, "create", "token", "--user", "ann"))
+	hers := metadata.AppendToOutgoingContext(t.Context(), "x-polaris-token", ann)
+
+	var told []string
+	for _, call := range []func(context.Context, *service_manage.Instance, ...grpc.CallOption) (*service_manage.Response, error){w.polaris.Heartbeat, w.polaris.DeregisterInstance} {
+		for _, in := range []*service_manage.Instance{
+			{Id: wrapperspb.String(hidden)},
+			{Namespace: wrapperspb.String("shop"), Service: wrapperspb.String("door"), Host: wrapperspb.String("10.9.9.9"), Port: wrapperspb.UInt32(80)},
+		} {
+			res, err := call(hers, in)
+			if err != nil || res.GetCode().GetValue() != 401001 {
+				t.Errorf("%v, %v", res, err)
+			}
+			told = append(told, res.GetInfo().GetValue())
+		}
+	}
+	stream, err := w.polaris.Discover(hers)
+	if err == nil {
+		err = stream.Send(&service_manage.DiscoverRequest{
+			Type:    service_manage.DiscoverRequest_INSTANCE,
+			Service: &service_manage.Service{Namespace: wrapperspb.String("shop"), Name: wrapperspb.String("door")},
+		})
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	found, err := stream.Recv()
+	if err != nil || found.GetCode().GetValue() != 401001 {
+		t.Errorf("%v, %v", found, err)
+	}
+	told = append(told, found.String())
+	_ = stream.CloseSend()
+	for _, id := range []string{hidden, strings.Repeat("0", 40)} {
+		_, err := w.as(t, ann, "isolate", id, "--reason", "x")
+		if err == nil || !strings.Contains(err.Error(), "ann may not operate instance "+strconv.Quote(id)+", if there is one") {
+			t.Errorf("%s: %v", id, err)
+		}
+		told = append(told, err.Error())
+	}
+	for _, text := range told {
+		if strings.Contains(text, "vault") || strings.Contains(text, "bank") {
+			t.Errorf("it says whose it is: %s", text)
+		}
 	}
 }

@@ -104,6 +104,17 @@ func (a *access) scope(q *request) auth.Scope {
 	return a.gate.Scope(auth.ClientAPI, q.by)
 }
 
+// discreet is a refusal that does not name a service which the sender did not
+// name and may not discover: that of an instance whose id, or alias, he knows.
+func (a *access) discreet(q *request, w naming.World, named, found naming.ServiceKey, err error) error {
+	st := w.Service(found)
+	e, ok := errors.AsType[*naming.Error](err)
+	if !ok || found == named || st == nil || sees(a.scope(q), w, st.Service) {
+		return err
+	}
+	return &naming.Error{Kind: e.Kind, Field: e.Field, Msg: "not to " + string(q.action) + " what this name or id stands for"}
+}
+
 // stored binds a reference to the service that is to be allowed: that of the
 // stored instance, for the names beside an id prove nothing. A place may be
 // named by an alias: the instance is the source's.

@@ -65,9 +65,10 @@ func (s *Server) readContract(ctx context.Context, q *request, in *service_manag
 		return nil, err
 	}
 	w := s.World.World()
-	c.Service = source(w, c.Service)
+	named := c.Service
+	c.Service = source(w, named)
 	if err := s.allow(ctx, q, w, c.Service); err != nil {
-		return nil, err
+		return nil, s.discreet(q, w, named, c.Service, err)
 	}
 	stored := w.Contract(c.Service, c.ID())
 	switch {

@@ -205,8 +205,12 @@ func (h *Heartbeats) mine(ctx context.Context, q *request, w naming.World, ref n
 	if q == nil {
 		return ref, nil
 	}
+	named := ref.Service
 	ref = stored(w, ref)
-	return ref, h.allow(ctx, q, w, ref.Service)
+	if err := h.allow(ctx, q, w, ref.Service); err != nil {
+		return ref, h.discreet(q, w, named, ref.Service, err)
+	}
+	return ref, nil
 }
 
 // beat renews the leases for which the sender may, one error for each.

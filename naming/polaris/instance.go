@@ -82,10 +82,10 @@ func (s *Server) allowStored(ctx context.Context, q *request, ref naming.Ref) (n
 	if err := s.identify(ctx, q); err != nil {
 		return ref, err
 	}
-	w := s.World.World()
+	w, named := s.World.World(), ref.Service
 	ref = stored(w, ref)
 	if err := s.allow(ctx, q, w, ref.Service); err != nil {
-		return ref, err
+		return ref, s.discreet(q, w, named, ref.Service, err)
 	}
 	return ref, paceInstance(s.Instances, ref)
 }

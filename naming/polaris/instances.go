@@ -55,7 +55,9 @@ func (s *Server) instancesOf(ctx context.Context, q *request, key naming.Service
 	}
 	if source := out.first.Service.Key; source != key {
 		// Another name does not widen what somebody may read.
-		return out, s.allow(ctx, q, w, source)
+		if err := s.allow(ctx, q, w, source); err != nil {
+			return nil, s.discreet(q, w, key, source, err)
+		}
 	}
 	return out, nil
 }
