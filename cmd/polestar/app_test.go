@@ -39,6 +39,12 @@ type whole struct {
 // waits until it is ready.
 func startWhole(t testing.TB, dir string, set ...func(*Config)) *whole {
 	t.Helper()
+	return startLogging(t, zap.NewNop(), dir, set...)
+}
+
+// startLogging is startWhole with somebody who reads the log.
+func startLogging(t testing.TB, log *zap.Logger, dir string, set ...func(*Config)) *whole {
+	t.Helper()
 	cfg := defaultConfig()
 	cfg.DataDir, cfg.Auth.Console.Open = dir, false
 	cfg.Polaris.Addr, cfg.XDS.Addr, cfg.HTTPAddr = "127.0.0.1:0", "127.0.0.1:0", "127.0.0.1:0"
@@ -46,7 +52,7 @@ func startWhole(t testing.TB, dir string, set ...func(*Config)) *whole {
 	for _, f := range set {
 		f(&cfg)
 	}
-	a, err := newApp(cfg, zap.NewNop())
+	a, err := newApp(cfg, log)
 	if err != nil {
 		t.Fatal(err)
 	}
