@@ -106,9 +106,9 @@ func TestRefusalsNameNothingHidden(t *testing.T) {
 			{Id: wrapperspb.String(hidden)},
 			{Namespace: wrapperspb.String("shop"), Service: wrapperspb.String("door"), Host: wrapperspb.String("10.9.9.9"), Port: wrapperspb.UInt32(80)},
 		} {
-			res, err := call(hers, in)
-			if err != nil || res.GetCode().GetValue() != 401001 {
-				t.Errorf("%v, %v", res, err)
+			res, failed := call(hers, in)
+			if failed != nil || res.GetCode().GetValue() != 401001 {
+				t.Errorf("%v, %v", res, failed)
 			}
 			told = append(told, res.GetInfo().GetValue())
 		}

@@ -73,9 +73,9 @@ func besiege(f *testing.F) *besieged {
 	b.id = made.Instance.ID
 	owner := func(name string, put naming.PutUser) string {
 		put.Name = name
-		res, err := b.naming.PutUser(f.Context(), put)
-		if err != nil {
-			f.Fatal(err)
+		res, wrong := b.naming.PutUser(f.Context(), put)
+		if wrong != nil {
+			f.Fatal(wrong)
 		}
 		return res.User.ID
 	}
@@ -107,7 +107,6 @@ func besiege(f *testing.F) *besieged {
 
 // registered is all that strangers must not change, as text.
 func (b *besieged) registered() string {
-
 	var out strings.Builder
 	w := b.registry.World()
 	for n := range w.Namespaces() {
@@ -179,7 +178,9 @@ func (b *besieged) seeds(f *testing.F) {
 	}
 	service := &service_manage.Service{Namespace: wrapperspb.String("bank"), Name: wrapperspb.String("vault-" + hush)}
 	messages := [][]byte{
-		{}, {0xff}, bytes.Repeat([]byte{0x0a, 0x7f}, 99),
+		{},
+		{0xff},
+		bytes.Repeat([]byte{0x0a, 0x7f}, 99),
 		marshal(&service_manage.Instance{Id: wrapperspb.String(b.id)}),
 		marshal(&service_manage.Instance{Namespace: service.GetNamespace(), Service: service.GetName(), Host: wrapperspb.String("10.0.0.1"), Port: wrapperspb.UInt32(80), ServiceToken: wrapperspb.String("junk")}),
 		marshal(&service_manage.DiscoverRequest{Type: service_manage.DiscoverRequest_INSTANCE, Service: service}),
@@ -198,7 +199,7 @@ func (b *besieged) seeds(f *testing.F) {
 	for _, path := range readers {
 		heads = append(heads, "GET "+path, "HEAD "+path, "POST "+path)
 	}
-	bodies := map[string]string{
+	bodies := map[string]string{ //nolint:gosec // no credentials, but paths that name them
 		"POST /api/v1/users": `{"name":"new","main":true}`, "PATCH /api/v1/users/eve": `{"main":true}`, "DELETE /api/v1/users/admin": "",
 		"POST /api/v1/policies":                                `{"name":"new","users":["eve"],"actions":["*"],"resources":[{"namespace":"*","service":"*"}]}`,
 		"PATCH /api/v1/policies/default-user-eve":              `{"resources":[{"namespace":"*","service":"*"}]}`,
