@@ -147,8 +147,9 @@ type Ref struct {
 	Port    *uint32
 }
 
-// resolve returns the id that the reference stands for.
-func (ref *Ref) resolve() (string, error) {
+// InstanceID returns the id that the reference stands for; Invalid for one that
+// breaks a bound.
+func (ref *Ref) InstanceID() (string, error) {
 	if ref.ID != nil {
 		if *ref.ID == "" {
 			return "", Errorf(Invalid, FieldID, "id: must not be empty")
@@ -167,7 +168,7 @@ func (ref *Ref) resolve() (string, error) {
 // outcome is Absent. Error: Conflict for an instance of another service than
 // the reference names.
 func (r *Registrar) Deregister(ctx context.Context, ref Ref, actor Actor) (Result, error) {
-	id, err := ref.resolve()
+	id, err := ref.InstanceID()
 	if err != nil {
 		return Result{}, err
 	}
@@ -209,7 +210,7 @@ func (r *Registrar) Heartbeats(ctx context.Context, refs []Ref) []error {
 
 // beat renews a lease as far as this server knows the instance.
 func (r *Registrar) beat(ref Ref) (*Instance, error) {
-	id, err := ref.resolve()
+	id, err := ref.InstanceID()
 	if err != nil {
 		return nil, err
 	}

@@ -70,6 +70,10 @@ type Deps struct {
 	// Refused is told of every request that was turned down for who sent it; it
 	// must not block.
 	Refused func(auth.Refusal)
+	// Polaris answers the paths of Polaris' own protocol, which begin with one of
+	// PolarisAt; nil: nothing does.
+	Polaris   http.Handler
+	PolarisAt []string
 	// TLS of the door, for h2 and http/1.1; nil: plain text.
 	TLS *tls.Config
 	Log *zap.Logger
@@ -141,6 +145,9 @@ func (s *Server) routes() http.Handler {
 		r.Get("/history", s.history)
 		r.Get("/events", s.events)
 	})
+	for _, prefix := range s.deps.PolarisAt {
+		r.With(guarded).Handle(prefix+"*", s.deps.Polaris)
+	}
 	r.NotFound(func(w http.ResponseWriter, req *http.Request) {
 		problem(w, http.StatusNotFound, "", "there is nothing at "+req.URL.Path)
 	})

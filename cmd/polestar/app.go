@@ -25,6 +25,7 @@ import (
 	"polestar/naming/health"
 	"polestar/naming/leader"
 	"polestar/naming/polaris"
+	"polestar/naming/polaris/openapi"
 	"polestar/naming/registry"
 	"polestar/web"
 	"polestar/xds"
@@ -146,11 +147,12 @@ func (a *app) buildDoors() (err error) {
 	if a.polaris, err = grpcserver.New(a.cfg.Polaris, a.metrics, a.log, append(polaris.Options(), a.creds("polaris")...)...); err != nil {
 		return err
 	}
-	polaris.New(polaris.Deps{
+	sdks := polaris.New(polaris.Deps{
 		Registry: registrar, World: a.registry, Auth: a.clientGate(), Identities: grpcserver.Identities, Peers: a.rates.peer, Instances: a.rates.instance,
 		Refused: a.audit.Refused, Log: a.log.Named("polaris"),
 		Ready: a.loaded.Load,
-	}).Register(a.polaris.GRPC())
+	})
+	sdks.Register(a.polaris.GRPC())
 
 	if err = a.buildHeartbeats(registrar); err != nil {
 		return err
@@ -190,8 +192,17 @@ func (a *app) buildDoors() (err error) {
 		ChangeLog: &a.store, LogBounds: reach(a.cfg.Log), Await: a.registry.Await, Cleanup: cleanups{a.cleaner, a.leader},
 		Problems: a.problems, Guard: &a.guard, Explain: a.explainer(), Receipt: a.receipts.Wait, Inspect: a.inspect, OpenMetrics: a.cfg.metricsOpen(), Auth: a.auth, Access: a.webAccess(), Refused: a.audit.Refused, Metrics: a.metrics, Log: a.log.Named("web"),
 		TLS: a.httpTLS(), Pace: a.rates.paceHTTP(), Bound: bound,
+		Polaris: a.openAPI(sdks), PolarisAt: openapi.Prefixes(),
 	})
 	return nil
+}
+
+// openAPI makes Polaris' HTTP API, whose client part is the Polaris door.
+func (a *app) openAPI(sdks *polaris.Server) *openapi.Server {
+	return openapi.New(openapi.Deps{
+		Client: sdks, Admin: a.naming, World: a.registry, Auth: a.auth, Refused: a.audit.Refused, Ready: a.loaded.Load,
+		Checked: func(api auth.API) bool { return a.cfg.Auth.Of(api).Open }, Log: a.log.Named("openapi"),
+	})
 }
 
 // parts lists the start order; stopping is the reverse. HTTP comes first, so
