@@ -97,7 +97,7 @@ func (e *Engine) Explain(api API, id string, a Action, r Resource) Decision {
 	if a != Administer && !e.cfg.Of(api).Open {
 		return Decision{Allowed: true, Why: fmt.Sprintf("the %s API is not checked", api)}
 	}
-	s, refusal := e.state.Load().known(Principal{ID: id})
+	s, refusal := e.newest().known(Principal{ID: id})
 	if refusal != nil {
 		return Decision{Why: refusal.Msg}
 	}

@@ -40,9 +40,10 @@ func New(cfg Config, d Deps) (*Engine, error) {
 	return e, nil
 }
 
-// Refresh takes over the newest state, if it is another one. It costs nothing
-// when it is not, so it may be called after every commit and every load; on
-// return the newest state decides.
+// Refresh takes over the newest state, if it is another one, and announces the
+// change: decisions are always made by the newest, but who waits is told here.
+// It costs nothing when there is none, so it may be called after every commit
+// and every load.
 func (e *Engine) Refresh() {
 	if e.state.Load().of(e.deps.Source()) {
 		return
@@ -59,6 +60,13 @@ func (e *Engine) Refresh() {
 	case e.wake <- struct{}{}:
 	default:
 	}
+}
+
+// newest is the state that decides. It looks itself: a commit is visible a moment
+// before [Engine.Refresh] is called for it, and what it takes back is over then.
+func (e *Engine) newest() *compiled {
+	e.Refresh()
+	return e.state.Load()
 }
 
 // announce closes the channel of those who wait for a change.
@@ -115,7 +123,7 @@ func (e *Engine) Authenticate(_ context.Context, api API, c Credentials) (Princi
 	if !sw.Open {
 		return Principal{}, nil
 	}
-	p, err := e.state.Load().identify(c)
+	p, err := e.newest().identify(c)
 	switch {
 	case err == nil:
 		return p, nil
@@ -211,7 +219,7 @@ func (e *Engine) Allow(_ context.Context, api API, p Principal, a Action, r Reso
 	if a != Administer && !e.cfg.Of(api).Open {
 		return nil
 	}
-	c := e.state.Load()
+	c := e.newest()
 	s, refusal := c.known(p)
 	if refusal == nil {
 		d := s.decide(a, r)

@@ -155,6 +155,30 @@ func TestKeptPrincipals(t *testing.T) {
 	}
 }
 
+// What is taken back is over when it is visible, whether somebody announced it
+// already or not.
+func TestNewestStateDecides(t *testing.T) {
+	s := &state{}
+	ann := s.user(naming.User{})
+	token := s.token(ann.ID)
+	s.policy(naming.Policy{Users: []string{ann.ID}, Actions: []string{"*"}, Resources: all})
+	e, w := engineOf(t, checked(), s)
+	p, err := e.Authenticate(t.Context(), auth.ClientAPI, auth.Credentials{Token: token})
+	if err != nil {
+		t.Fatal(err)
+	}
+	w.set(&state{users: s.users})
+	if err := e.Allow(t.Context(), auth.ClientAPI, p, auth.Register, auth.Resource{Namespace: "n", Service: "s"}); err == nil {
+		t.Error("allowed by a state that is over")
+	}
+	if _, err := e.Authenticate(t.Context(), auth.ClientAPI, auth.Credentials{Token: token}); err == nil {
+		t.Error("the token still holds")
+	}
+	if e.Scope(auth.ClientAPI, p).Sees(&naming.Namespace{Name: "n"}, nil) || e.Explain(auth.ClientAPI, ann.ID, auth.Register, auth.Resource{}).Allowed {
+		t.Error("the policy still counts")
+	}
+}
+
 // The same state is not taken over again, and nobody is woken.
 func TestRefreshWithoutChange(t *testing.T) {
 	e, _ := engineOf(t, checked(), &state{})

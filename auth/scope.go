@@ -15,7 +15,7 @@ func (e *Engine) Scope(api API, p Principal) Scope {
 	if !e.cfg.Of(api).Open {
 		return Scope{}
 	}
-	s, refusal := e.state.Load().known(p)
+	s, refusal := e.newest().known(p)
 	if refusal != nil {
 		return nothing
 	}
