@@ -73,3 +73,41 @@ func TestNewClientsReadWhileTheStoreIsAway(t *testing.T) {
 		}
 	}
 }
+
+// once is a store that cannot be read the first time.
+type once struct {
+	store.Store
+	asked int
+}
+
+func (o *once) Head(ctx context.Context) (naming.Revision, error) {
+	if o.asked++; o.asked == 1 {
+		return 0, naming.Errorf(naming.StoreFailed, "", "frozen")
+	}
+	return o.Store.Head(ctx)
+}
+
+// A database that was opened late, and could not be read then, is read again,
+// not opened again.
+func TestADatabaseThatIsBackIsOpenedOnce(t *testing.T) {
+	inBubble(t, t.TempDir(), func(a *app) {
+		there, err := a.store.get()
+		if err != nil {
+			t.Fatal(err)
+		}
+		opened := &once{Store: there}
+		a.store.set(opened)
+		a.stale.Store(true)
+		ctx, cancel := context.WithCancel(context.Background())
+		done := make(chan error, 1)
+		go func() { done <- a.reach(ctx) }()
+		time.Sleep(5 * time.Second)
+		if a.stale.Load() || opened.asked != 2 {
+			t.Errorf("stale: %v, asked %d times", a.stale.Load(), opened.asked)
+		}
+		cancel()
+		if err := <-done; err != nil {
+			t.Error(err)
+		}
+	})
+}

@@ -263,9 +263,11 @@ func (a *app) reach(ctx context.Context) error {
 			return nil
 		case <-tick.C:
 		}
-		if err := a.openMySQL(ctx); err != nil {
-			a.log.Debug("the database still cannot be reached", zap.Error(err))
-			continue
+		if _, missing := a.store.get(); missing != nil { // else it was opened, and could not be read then
+			if err := a.openMySQL(ctx); err != nil {
+				a.log.Debug("the database still cannot be reached", zap.Error(err))
+				continue
+			}
 		}
 		head, err := a.store.Head(ctx)
 		if err != nil {
