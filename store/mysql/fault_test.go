@@ -189,6 +189,62 @@ func TestLostAnswerOfACommit(t *testing.T) {
 	}
 }
 
+// A purge and a restoration whose COMMIT was not answered do not claim that
+// nothing was done, and one that was refused does.
+func TestLostAnswersOfOtherTransactions(t *testing.T) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = l.Close() }()
+	p := &severed{listener: l, to: server.Addr, deliver: true}
+	go p.serve(t)
+	s := openDSN(t, fmt.Sprintf("root@tcp(%s)/%s", l.Addr(), databaseFor(t, t.TempDir())), store.DefaultLogBounds())
+	defer func() { _ = s.Close() }()
+	restore := func() error {
+		return s.Restore(t.Context(), func(context.Context, func(naming.Object) error, func(naming.Touched) error) (naming.Revision, error) {
+			return 7, nil
+		})
+	}
+	if _, err := s.db.Exec(`CREATE TRIGGER refuse BEFORE UPDATE ON polestar_head FOR EACH ROW
+SIGNAL SQLSTATE '40001' SET MYSQL_ERRNO = 1213`); err != nil {
+		t.Fatal(err)
+	}
+	if err := restore(); naming.KindOf(err) != naming.StoreFailed {
+		t.Errorf("a restoration that was refused: %v", err)
+	}
+	if _, err := s.db.Exec("DROP TRIGGER refuse"); err != nil {
+		t.Fatal(err)
+	}
+	p.arm()
+	if err := restore(); naming.KindOf(err) != naming.OutcomeUnknown {
+		t.Errorf("a restoration: %v", err)
+	}
+	eventually(t, func() error { // the database may still be at it
+		head, err := s.Head(t.Context())
+		if err == nil && head != 7 {
+			err = fmt.Errorf("head %d", head)
+		}
+		return err
+	})
+	for _, w := range []naming.Write{register(1), &naming.Deregister{ID: storetest.Instance("svc", 1).ID}} {
+		if _, rs, err := s.Apply(t.Context(), []naming.Write{w}); err != nil || rs[0].Err != nil {
+			t.Fatal(rs, err)
+		}
+	}
+	p.arm()
+	if n, err := s.Purge(t.Context(), naming.Fence{}, 0, 10); n != 0 || naming.KindOf(err) != naming.OutcomeUnknown {
+		t.Errorf("a purge: %d rows, %v", n, err)
+	}
+	eventually(t, func() error {
+		n, err := s.Purgeable(t.Context(), 0)
+		if err == nil && n != 0 {
+			err = fmt.Errorf("%d rows are left", n)
+		}
+		return err
+	})
+}
+
 func TestNextHostIsUsed(t *testing.T) {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {

@@ -46,7 +46,10 @@ func (s *Store) Purge(ctx context.Context, by naming.Fence, age time.Duration, l
 		removed, err = purge(ctx, conn, by, keys, age)
 		return err
 	})
-	return removed, named(err)
+	if err != nil {
+		return 0, named(err)
+	}
+	return removed, nil
 }
 
 // purge makes the transaction that removes rows.
@@ -70,7 +73,9 @@ func purge(ctx context.Context, conn *sql.Conn, by naming.Fence, keys map[string
 		_, err = conn.ExecContext(ctx, moveFence) // other nodes of a Galera cluster do not know of the lock
 	}
 	if err == nil {
-		_, err = conn.ExecContext(ctx, "COMMIT")
+		if _, err = conn.ExecContext(ctx, "COMMIT"); err != nil && !undone(err) {
+			err = unknown(err)
+		}
 	}
 	return removed, err
 }

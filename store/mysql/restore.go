@@ -43,10 +43,15 @@ func (s *Store) Restore(ctx context.Context, load store.LoadFunc) (err error) {
 		end.add("UPDATE service SET polestar_touched = ? WHERE name = ? AND namespace = ?", uint64(rev), key.Name, key.Namespace)
 	}
 	end.add("UPDATE polestar_head SET revision = ?, log_bytes = 0, log_from = ? WHERE id = 1", uint64(head), uint64(head))
-	if _, err = end.run(ctx, conn, "COMMIT"); err != nil {
+	last, err := end.run(ctx, conn, "COMMIT")
+	switch {
+	case err == nil:
+		return nil
+	case last && !undone(err):
 		return unknown(err)
+	default:
+		return notDone(err)
 	}
-	return nil
 }
 
 // restoring writes objects in groups, as one commit would.
