@@ -41,7 +41,7 @@ func (c *connector) Connect(ctx context.Context) (driver.Conn, error) {
 	start := c.at.Load()
 	for n := range len(c.hosts) {
 		host := (start.host + n) % len(c.hosts)
-		conn, err := c.try(ctx, host)
+		conn, err := c.try(ctx, host, len(c.hosts)-n)
 		if err == nil {
 			conn.at = c.move(start, host)
 			return conn, nil
@@ -54,16 +54,22 @@ func (c *connector) Connect(ctx context.Context) (driver.Conn, error) {
 	return nil, errors.Join(errs...)
 }
 
-// try connects to one host, and refuses one that takes no writes.
-func (c *connector) try(ctx context.Context, host int) (_ *conn, err error) {
+// try connects to one host, and refuses one that takes no writes. It is the
+// first of so many that are left: a frozen host must leave time for the others,
+// else its callers never get to them.
+func (c *connector) try(ctx context.Context, host, left int) (_ *conn, err error) {
 	cfg := c.hosts[host]
 	plain, err := mysql.NewConnector(cfg)
 	if err != nil {
 		return nil, err
 	}
-	if len(c.hosts) > 1 { // a frozen host must leave time for the next
+	if len(c.hosts) > 1 {
+		patience := cfg.Timeout
+		if end, bounded := ctx.Deadline(); bounded {
+			patience = min(patience, time.Until(end)/time.Duration(left))
+		}
 		var cancel context.CancelFunc
-		ctx, cancel = context.WithTimeout(ctx, cfg.Timeout)
+		ctx, cancel = context.WithTimeout(ctx, patience)
 		defer cancel()
 	}
 	made, err := plain.Connect(ctx)
@@ -133,7 +139,7 @@ func (c *connector) prefer(ctx context.Context, every time.Duration) {
 func (c *connector) good(ctx context.Context, host int) bool {
 	ctx, cancel := context.WithTimeout(ctx, c.hosts[host].Timeout)
 	defer cancel()
-	conn, err := c.try(ctx, host)
+	conn, err := c.try(ctx, host, 1)
 	if err != nil {
 		return false
 	}
