@@ -124,28 +124,53 @@ func (c *connector) prefer(ctx context.Context, every time.Duration) {
 			return
 		case <-tick.C:
 		}
-		now := c.at.Load()
-		for host := range now.host {
-			if c.good(ctx, host) {
-				c.move(now, host)
-				break
-			}
+		c.better(ctx)
+	}
+}
+
+// better goes to the first host that is better than the one in use. One that
+// lacks what was committed is not: a replica that lags, or a Galera node that
+// has not caught up.
+func (c *connector) better(ctx context.Context) {
+	now := c.at.Load()
+	if now.host == 0 {
+		return
+	}
+	least, err := c.head(ctx, now.host)
+	if err != nil {
+		return // who needs it finds out
+	}
+	for host := range now.host {
+		if head, err := c.head(ctx, host); err == nil && head >= least {
+			c.move(now, host)
+			return
 		}
 	}
 }
 
-// good reports whether a host has caught up with its cluster: it begins a
-// transaction in time.
-func (c *connector) good(ctx context.Context, host int) bool {
+// head asks a host for its newest revision.
+func (c *connector) head(ctx context.Context, host int) (head int64, err error) {
 	ctx, cancel := context.WithTimeout(ctx, c.hosts[host].Timeout)
 	defer cancel()
 	conn, err := c.try(ctx, host, 1)
 	if err != nil {
-		return false
+		return 0, err
 	}
-	defer func() { _ = conn.Close() }() // which ends the transaction, too
-	_, err = conn.ExecContext(ctx, "START TRANSACTION", nil)
-	return err == nil
+	defer func() { _ = conn.Close() }()
+	rows, err := conn.QueryContext(ctx, "SELECT CAST(revision AS SIGNED) FROM polestar_head WHERE id = 1", nil)
+	if err != nil {
+		return 0, err
+	}
+	defer func() { _ = rows.Close() }()
+	row := make([]driver.Value, 1)
+	if err := rows.Next(row); err != nil {
+		return 0, err
+	}
+	head, known := row[0].(int64)
+	if !known {
+		return 0, fmt.Errorf("a revision of type %T", row[0])
+	}
+	return head, nil
 }
 
 // whole is all that a connection of the driver can do.
