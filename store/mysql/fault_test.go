@@ -89,6 +89,32 @@ func TestFrozenDatabase(t *testing.T) {
 	}
 }
 
+// A database that freezes in the middle of a reading of everything does not hold
+// it for ever, and counts as failed.
+func TestFrozenInAReadingOfEverything(t *testing.T) {
+	s := openAt(t, t.TempDir(), store.DefaultLogBounds())
+	defer func() { _ = s.Close() }()
+	if _, _, err := s.Apply(t.Context(), []naming.Write{register(1)}); err != nil {
+		t.Fatal(err)
+	}
+	s.silence = 300 * time.Millisecond
+	was := s.hosts.at.Load()
+	frozen := false
+	_, err := s.Load(t.Context(), func(naming.Object) error {
+		if frozen {
+			return nil
+		}
+		frozen = true
+		return server.Freeze(t.Context())
+	}, func(naming.Touched) error { return nil })
+	if thaw := server.Thaw(); thaw != nil {
+		t.Fatal(thaw)
+	}
+	if naming.KindOf(err) != naming.StoreFailed || s.hosts.at.Load() == was {
+		t.Errorf("the reading: %v; the connections are given up: %v", err, s.hosts.at.Load() != was)
+	}
+}
+
 // severed is a proxy that cuts a connection when the client sends a COMMIT:
 // before or after the database got it.
 type severed struct {

@@ -56,6 +56,7 @@ type Store struct {
 	writer   uint64        // names this open store in the log
 	seq      atomic.Uint64 // of its last attempt to commit
 	lockDead time.Duration // after so long without a beat the holder of the schema's lock is dead
+	silence  time.Duration // maxSilence
 	end      func()        // ends what Open started
 }
 
@@ -104,7 +105,7 @@ func connect(cfg Config) (*Store, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &Store{cfg: cfg, hosts: newConnector(hosts), writer: rand.Uint64() >> 1, lockDead: lockDead} //nolint:gosec // a name, not a secret
+	s := &Store{cfg: cfg, hosts: newConnector(hosts), writer: rand.Uint64() >> 1, lockDead: lockDead, silence: maxSilence} //nolint:gosec // a name, not a secret
 	s.db = sql.OpenDB(s.hosts)
 	s.db.SetMaxOpenConns(cfg.MaxConns)
 	s.db.SetMaxIdleConns(cfg.MaxConns)

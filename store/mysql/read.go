@@ -5,6 +5,7 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"time"
 
 	"polestar/naming"
 	"polestar/store"
@@ -28,7 +29,23 @@ func (s *Store) Scan(ctx context.Context, at func(naming.Revision) error, visit 
 	return s.scan(ctx, at, visit, func(naming.Touched) error { return nil })
 }
 
+// maxSilence is how long nothing may be read in a reading of everything. A host
+// that is frozen must not hold it for ever: a follower applies nothing meanwhile.
+const maxSilence = 30 * time.Second
+
+// errSilent is no end of the caller's time, but says as much of the host.
+var errSilent = fmt.Errorf("the database fell silent: %w", context.DeadlineExceeded)
+
 func (s *Store) scan(ctx context.Context, at func(naming.Revision) error, visit func(naming.Object) error, touched func(naming.Touched) error) error {
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	silent := time.AfterFunc(s.silence, func() { cancel(errSilent) })
+	defer silent.Stop()
+	heard := func(o naming.Object) error {
+		err := visit(o)
+		silent.Reset(s.silence)
+		return err
+	}
 	err := s.snapshot(ctx, func(conn *sql.Conn) error {
 		var head naming.Revision
 		var r reading
@@ -39,7 +56,7 @@ func (s *Store) scan(ctx context.Context, at func(naming.Revision) error, visit 
 		if err := at(head); err != nil {
 			return err
 		}
-		return (&loading{ctx: ctx, conn: conn, in: codec.Interner{}, visit: visit, touched: touched}).all()
+		return (&loading{ctx: ctx, conn: conn, in: codec.Interner{}, visit: heard, touched: touched}).all()
 	})
 	return named(err)
 }
@@ -49,10 +66,13 @@ func (s *Store) snapshot(ctx context.Context, f func(*sql.Conn) error) error {
 	return s.on(ctx, func(conn *sql.Conn) error {
 		defer abandon(ctx, conn)
 		_, err := conn.ExecContext(ctx, "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ; START TRANSACTION WITH CONSISTENT SNAPSHOT")
-		if err != nil {
-			return err
+		if err == nil {
+			err = f(conn)
 		}
-		return f(conn)
+		if cause := context.Cause(ctx); err != nil && errors.Is(cause, errSilent) {
+			return cause
+		}
+		return err
 	})
 }
 
