@@ -273,7 +273,7 @@ func (a *app) checks() []web.Check {
 	}
 	checks := []web.Check{c, a.checkLeases(), a.checkTLS()}
 	if a.cluster != nil {
-		checks = append(checks, web.Check{Name: "database", Ready: true, Text: a.cutOff()}, // reads go on without it
+		checks = append(checks, web.Check{Name: "database", Ready: true, Text: a.database()}, // reads go on without it
 			web.Check{Name: "comparison", Ready: true, Text: a.compared()}, web.Check{Name: "leader", Ready: true, Text: a.leads()})
 	}
 	return checks

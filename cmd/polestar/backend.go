@@ -9,6 +9,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
 	"go.uber.org/zap"
 
 	"polestar/naming"
@@ -209,11 +210,39 @@ func (a *app) openStore(ctx context.Context) error {
 func (a *app) openMySQL(ctx context.Context) error {
 	cfg := a.cfg.MySQL
 	cfg.Log = a.cfg.Log
+	cfg.Moved = func(host string) {
+		a.log.Warn("another host of the database is used from now on", zap.String("host", host))
+	}
 	s, err := mysql.Open(ctx, cfg)
 	if err == nil {
 		a.store.set(s)
+		a.log.Info("the database is open", zap.String("host", s.Host()))
 	}
 	return err
+}
+
+// host is that of the database in use; empty while there is none.
+func (l *late) host() string {
+	s, err := l.get()
+	if at, shared := s.(interface{ Host() string }); err == nil && shared {
+		return at.Host()
+	}
+	return ""
+}
+
+// hostCollector shows which host of the database is used, read when asked.
+type hostCollector struct{ store *late }
+
+var descHost = prometheus.NewDesc("polestar_database_host", "1 for the host of the database that this server uses.", []string{"host"}, nil)
+
+// Describe implements prometheus.Collector.
+func (hostCollector) Describe(ch chan<- *prometheus.Desc) { ch <- descHost }
+
+// Collect implements prometheus.Collector.
+func (h hostCollector) Collect(ch chan<- prometheus.Metric) {
+	if host := h.store.host(); host != "" {
+		ch <- prometheus.MustNewConstMetric(descHost, prometheus.GaugeValue, 1, host)
+	}
 }
 
 // load fills the registry from the store, or, while that is away, from the
@@ -313,7 +342,15 @@ func (a *app) keep(ctx context.Context) error {
 	}
 }
 
-// cutOff is what readiness says of the store.
+// database is what readiness says of the store.
+func (a *app) database() string {
+	if away := a.cutOff(); away != "" {
+		return away
+	}
+	return "the host in use is " + a.store.host()
+}
+
+// cutOff says since when the store is away; empty when it is there.
 func (a *app) cutOff() string {
 	if a.stale.Load() {
 		return "the database has been away since the start; what is served is the world known last, and writes are refused"

@@ -145,6 +145,9 @@ func (a *app) buildCluster() (err error) {
 	if err != nil {
 		return err
 	}
+	if err = a.metrics.Register(hostCollector{&a.store}); err != nil {
+		return err
+	}
 	standing := leader.Default()
 	standing.ID, standing.Duty = a.cfg.Cluster.ID, maintenance
 	if a.leader, err = leader.New(standing, &a.store, a.metrics, a.log.Named("leader")); err != nil || a.cfg.Peer.Addr == "" {

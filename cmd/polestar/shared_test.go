@@ -5,6 +5,8 @@ import (
 	"crypto/sha256"
 	"database/sql"
 	"encoding/hex"
+	"net"
+	"slices"
 	"strings"
 	"testing"
 
@@ -12,6 +14,7 @@ import (
 	"polestar/store"
 	"polestar/store/bolt"
 	"polestar/store/mysql"
+	"polestar/web"
 )
 
 // onMySQL are the tests of whole servers that also run on a shared store. They
@@ -36,6 +39,7 @@ var onMySQL = map[string]func(*testing.T){
 	"clients":                 TestClientsOfAWholeServer,
 	"deregistration":          TestReferenceDefect04DeregistrationIsNoticed,
 	"events":                  TestFollowedEvents,
+	"host of the database":    hostOfTheDatabase,
 	"explain":                 TestExplainInstances,
 	"explain services":        TestExplainServices,
 	"history and events":      TestHistoryAndEventsOfAWholeServer,
@@ -72,6 +76,24 @@ func TestOnMySQL(t *testing.T) {
 	})
 	for name, test := range onMySQL {
 		t.Run(name, test)
+	}
+}
+
+// Readiness and metrics say which of several hosts is used.
+func hostOfTheDatabase(t *testing.T) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	dead := l.Addr().String()
+	_ = l.Close()
+	w := startWhole(t, t.TempDir(), func(c *Config) { c.MySQL.DSN = strings.Replace(c.MySQL.DSN, "(", "("+dead+",", 1) })
+	if got := w.metric(t, "polestar_database_host", database.Addr); got != 1 {
+		t.Errorf("the metric of the host in use is %v", got)
+	}
+	checks := w.checks()
+	if n := slices.IndexFunc(checks, func(c web.Check) bool { return c.Name == "database" }); n < 0 || !strings.Contains(checks[n].Text, database.Addr) {
+		t.Errorf("readiness says %+v", checks)
 	}
 }
 

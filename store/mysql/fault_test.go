@@ -280,11 +280,16 @@ func TestNextHostIsUsed(t *testing.T) {
 	_ = l.Close()
 	cfg := Default()
 	cfg.DSN = fmt.Sprintf("root@tcp(%s,%s)/%s", dead, server.Addr, databaseFor(t, t.TempDir()))
+	told := make(chan string, 10)
+	cfg.Moved = func(host string) { told <- host }
 	s, err := Open(t.Context(), cfg)
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer func() { _ = s.Close() }()
+	if len(told) != 1 || <-told != server.Addr || s.Host() != server.Addr {
+		t.Errorf("the host in use is said to be %s", s.Host())
+	}
 	if _, _, err := s.Apply(t.Context(), []naming.Write{register(1)}); err != nil {
 		t.Error(err)
 	}

@@ -16,6 +16,7 @@ import (
 // writing hosts of a Galera cluster only make each other's commits fail.
 type connector struct {
 	hosts []*mysql.Config
+	moved func(host string) // nil: nobody is told
 	at    atomic.Pointer[place]
 }
 
@@ -26,8 +27,8 @@ type place struct {
 	host int // index
 }
 
-func newConnector(hosts []*mysql.Config) *connector {
-	c := &connector{hosts: hosts}
+func newConnector(hosts []*mysql.Config, moved func(host string)) *connector {
+	c := &connector{hosts: hosts, moved: moved}
 	c.at.Store(&place{})
 	return c
 }
@@ -96,6 +97,9 @@ func (c *connector) move(from *place, host int) *place {
 	}
 	to := &place{host: host}
 	if c.at.CompareAndSwap(from, to) {
+		if c.moved != nil {
+			c.moved(c.hosts[host].Addr)
+		}
 		return to
 	}
 	if now := c.at.Load(); now.host == host {

@@ -24,6 +24,9 @@ type Config struct {
 	Timeout  time.Duration // of one commit or one reading of the log, 100 ms…1 min
 	MaxConns int           // open connections at most, 2…1,000
 	Log      store.LogBounds
+	// Moved is told, unless it is nil, that [Store.Host] is another one now. It
+	// is called while somebody waits for a connection, and must not wait.
+	Moved func(host string)
 }
 
 // Default returns the bounds that fit most servers.
@@ -105,7 +108,7 @@ func connect(cfg Config) (*Store, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &Store{cfg: cfg, hosts: newConnector(hosts), writer: rand.Uint64() >> 1, lockDead: lockDead, silence: maxSilence} //nolint:gosec // a name, not a secret
+	s := &Store{cfg: cfg, hosts: newConnector(hosts, cfg.Moved), writer: rand.Uint64() >> 1, lockDead: lockDead, silence: maxSilence} //nolint:gosec // a name, not a secret
 	s.db = sql.OpenDB(s.hosts)
 	s.db.SetMaxOpenConns(cfg.MaxConns)
 	s.db.SetMaxIdleConns(cfg.MaxConns)
@@ -123,6 +126,10 @@ func (s *Store) prefer(ctx context.Context, every time.Duration) {
 	}
 	s.end = func() { cancel(); search.Wait() }
 }
+
+// Host is the address of the host in use: of the list's first before any was
+// connected to.
+func (s *Store) Host() string { return s.hosts.hosts[s.hosts.at.Load().host].Addr }
 
 // Head implements store.Store.
 func (s *Store) Head(ctx context.Context) (head naming.Revision, err error) {

@@ -37,7 +37,7 @@ func ReadPolaris(ctx context.Context, dsn, password string) (_ *Polaris, err err
 	if err != nil {
 		return nil, err
 	}
-	db := sql.OpenDB(newConnector(hosts))
+	db := sql.OpenDB(newConnector(hosts, nil))
 	defer func() { _ = db.Close() }()
 	p := polaris{db: db, out: &Polaris{Left: map[string]int{}}, services: map[string]*source{}, meta: map[string]map[string]string{}}
 	for _, part := range []func(context.Context) error{p.schema, p.namespaces, p.readServices, p.instances, p.left} {
