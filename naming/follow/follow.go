@@ -84,6 +84,8 @@ type Follower struct {
 
 	mu   sync.Mutex           // held while commits are applied; guards everything below
 	kept []*registry.Snapshot // those since a comparison asked for them; nil: nobody did
+	// When a loaded world was refused last; zero: never.
+	refused time.Time
 }
 
 // batchSize is how many commits are read at a time.
@@ -262,8 +264,15 @@ func (f *Follower) apply(c *naming.Commit) error {
 // errShrink says that a loaded world lacks too much.
 var errShrink = errors.New("too many instances are missing from the store without a record of their removal; this node keeps what it has")
 
+// refusedRest is how long nothing is loaded after a loaded world was refused:
+// every look and every write would read all of the store again.
+const refusedRest = 10 * time.Second
+
 // reload reads the whole world. The caller holds mu.
 func (f *Follower) reload(ctx context.Context, why string) error {
+	if !f.refused.IsZero() && time.Since(f.refused) < refusedRest {
+		return errShrink
+	}
 	f.meter.reloads.Inc()
 	l := f.deps.Registry.Load()
 	instances := 0
@@ -279,6 +288,7 @@ func (f *Follower) reload(ctx context.Context, why string) error {
 	_, _, before, _ := f.deps.Registry.Snapshot().Counts()
 	if instances < before-before*f.cfg.MaxShrink/100 {
 		f.meter.shrinks.Inc()
+		f.refused = time.Now()
 		f.deps.Log.Error(errShrink.Error(), zap.Int("visible", before), zap.Int("stored", instances))
 		return errShrink
 	}

@@ -203,7 +203,9 @@ func TestCutOffAndBack(t *testing.T) {
 
 // Who fell behind the log loads everything, unless what is stored lacks too
 // much to be believed.
-func TestBehindTheLog(t *testing.T) {
+func TestBehindTheLog(t *testing.T) { synctest.Test(t, behindTheLog) }
+
+func behindTheLog(t *testing.T) {
 	s := memory.New(store.LogBounds{MaxRevisions: 3, MaxBytes: 1 << 20})
 	feed := &broken{Store: s}
 	a, b := newNode(t, s, s), newNode(t, s, feed)
@@ -225,10 +227,61 @@ func TestBehindTheLog(t *testing.T) {
 		t.Errorf("an empty world was believed: %v, revision %d", err, b.registry.World().Revision())
 	}
 	feed.empty.Store(false)
+	time.Sleep(10 * time.Second) // it is not read again at once
 	if err := b.follower.Commit(t.Context(), naming.Commit{Revision: head}, head); err != nil {
 		t.Fatal(err)
 	}
 	if got := b.registry.World().Service(storetest.Instance("svc", 1).Service); b.loaded.Load() != 1 || len(got.Instances) != 15 {
 		t.Errorf("loaded %d times, %d instances", b.loaded.Load(), len(got.Instances))
 	}
+}
+
+// shrunk is a store whose change log does not reach back and that lost what it
+// had.
+type shrunk struct {
+	store.Store
+	loads atomic.Int32
+}
+
+func (*shrunk) Since(context.Context, naming.Revision, int) ([]naming.Commit, error) {
+	return nil, store.ErrCompacted
+}
+
+func (s *shrunk) Load(ctx context.Context, visit func(naming.Object) error, touched func(naming.Touched) error) (naming.Revision, error) {
+	s.loads.Add(1)
+	return s.Store.Load(ctx, func(o naming.Object) error {
+		if o.ObjectKind() == naming.KindInstance {
+			return nil
+		}
+		return visit(o)
+	}, touched)
+}
+
+func (s *shrunk) Scan(context.Context, func(naming.Revision) error, func(naming.Object) error) error {
+	return errors.New("nobody asks")
+}
+
+// A world that was refused is not loaded again at every look.
+func TestARefusedWorldIsNotLoadedAtEveryLook(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := &shrunk{Store: memory.New(store.DefaultLogBounds())}
+		n := newNode(t, s, s)
+		for k := range 10 {
+			n.register(t, "svc", k)
+		}
+		ctx, cancel := context.WithCancel(t.Context())
+		done := make(chan error, 1)
+		go func() { done <- n.follower.Run(ctx) }()
+		time.Sleep(time.Minute)
+		if _, _, instances, _ := n.registry.Snapshot().Counts(); instances != 10 || n.loaded.Load() != 0 {
+			t.Errorf("%d instances are left of 10", instances)
+		}
+		if got := s.loads.Load(); got < 4 || got > 7 {
+			t.Errorf("the store was read %d times in a minute", got)
+		}
+		cancel()
+		if err := <-done; err != nil {
+			t.Error(err)
+		}
+	})
 }
