@@ -38,6 +38,7 @@ func TestGalera(t *testing.T) {
 	t.Run("servers start together", c.startTogether)
 	t.Run("dead lock", c.deadLock)
 	t.Run("writers at every node", c.writers)
+	t.Run("lagging node", c.lagging)
 	t.Run("fence", c.fence)
 	t.Run("duty", c.duty)
 	t.Run("aborted transaction", c.aborted)
@@ -197,6 +198,37 @@ func (g *galera) writers(t *testing.T) {
 	}
 	if heads[0] < 3*each*9/10 || heads[0] != heads[1] || heads[1] != heads[2] {
 		t.Errorf("the nodes have %v revisions", heads)
+	}
+}
+
+// A node that has not applied yet what was committed at another one lets its
+// readers wait: it never shows them what was before.
+func (g *galera) lagging(t *testing.T) {
+	dir := t.TempDir()
+	a, b := g.open(t, dir, store.DefaultLogBounds(), 0), g.open(t, dir, store.DefaultLogBounds(), 1)
+	defer func() { _, _ = a.Close(), b.Close() }()
+	db, err := sql.Open("mysql", g.Nodes[1].DSN("mysql"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = db.Close() }()
+	db.SetMaxOpenConns(1) // the lock is a connection's
+	if _, err := db.Exec("FLUSH TABLES WITH READ LOCK"); err != nil {
+		t.Fatal(err)
+	}
+	if _, _, err := a.Apply(t.Context(), []naming.Write{register(1)}); err != nil {
+		t.Error(err)
+	}
+	b.cfg.Timeout = 500 * time.Millisecond
+	if head, err := b.Head(t.Context()); err == nil && head != 1 {
+		t.Errorf("the node that lags shows revision %d", head)
+	}
+	if _, err := db.Exec("UNLOCK TABLES"); err != nil {
+		t.Fatal(err)
+	}
+	b.cfg.Timeout = 10 * time.Second
+	if head, err := b.Head(t.Context()); err != nil || head != 1 {
+		t.Errorf("after that: revision %d, %v", head, err)
 	}
 }
 
