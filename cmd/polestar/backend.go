@@ -319,16 +319,17 @@ func (a *app) keep(ctx context.Context) error {
 	tick := time.NewTicker(snapshotEvery)
 	defer tick.Stop()
 	var written naming.Revision
+	var loads uint64 // of the world that was written: what is healed keeps its revision
 	write := func() {
 		w := a.registry.World()
-		if w.Revision() == written {
+		if w.Revision() == written && w.Loads() == loads {
 			return
 		}
 		if err := snapshot.Write(a.snapshotPath(), w); err != nil {
 			a.log.Warn("the last known world could not be written", zap.Error(err))
 			return
 		}
-		written = w.Revision()
+		written, loads = w.Revision(), w.Loads()
 	}
 	write()
 	for {

@@ -142,9 +142,13 @@ func (l *Leader) Fence() (naming.Fence, bool) {
 }
 
 // Last returns who had the duty when the store was asked last, and whether that
-// is this server; the zero Leader before the first answer.
+// is this server; the zero Leader before the first answer, and when the last
+// one is so old that another server may have the duty by now.
 func (l *Leader) Last() (now naming.Leader, self bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	if l.asked.IsZero() || time.Since(l.asked) >= l.cfg.Term {
+		return naming.Leader{}, false
+	}
 	return l.last, l.last.ID == l.cfg.ID
 }

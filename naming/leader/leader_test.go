@@ -97,6 +97,9 @@ func TestTheDutyMovesOn(t *testing.T) {
 			}
 		}
 		second := leads("after a was cut off", b)
+		if l, self := a.Last(); l.ID != "" || self {
+			t.Errorf("a, who cannot ask, says that %q has it", l.ID)
+		}
 		_, rs, err := s.Apply(t.Context(), []naming.Write{&naming.Fenced{Write: &naming.Register{Instance: storetest.Instance("s", 1), AutoCreate: true}, Fence: first}})
 		if err != nil || naming.KindOf(rs[0].Err) != naming.Conflict || second.Epoch != first.Epoch+1 {
 			t.Errorf("a's late write in epoch %d: %v, %v", second.Epoch, rs[0].Err, err)
