@@ -55,9 +55,9 @@ func (s *Store) lock(ctx context.Context) error {
 	defer cancel()
 	tick := time.NewTicker(lockLook)
 	defer tick.Stop()
-	var seen holder
-	since := time.Now()
+	watch := vigil{since: time.Now()}
 	for {
+		began := time.Now()
 		_, err := s.db.ExecContext(ctx, "INSERT INTO polestar_lock (id, owner, beat) VALUES (1, ?, 0)", s.writer)
 		if err == nil {
 			return nil
@@ -69,9 +69,7 @@ func (s *Store) lock(ctx context.Context) error {
 		switch {
 		case err != nil && !retryable(err):
 			return errors.Join(err, context.Cause(ctx))
-		case err == nil && now != seen:
-			seen, since = now, time.Now()
-		case err == nil && time.Since(since) > s.lockDead:
+		case err == nil && watch.silent(now, began, time.Now(), s.lockDead):
 			_, err = s.db.ExecContext(ctx, "DELETE FROM polestar_lock WHERE id = 1 AND owner = ? AND beat = ?", now.owner, now.beat)
 			if err != nil && !retryable(err) {
 				return errors.Join(err, context.Cause(ctx))
@@ -83,6 +81,22 @@ func (s *Store) lock(ctx context.Context) error {
 			return context.Cause(ctx)
 		}
 	}
+}
+
+// vigil waits for the beats of a holder.
+type vigil struct {
+	seen  holder
+	since time.Time // when it was seen first
+}
+
+// silent takes one look, from begin to end, and reports whether the holder has
+// not beaten for so long. A look that takes longer than a beat says nothing:
+// what held it up, a change of a table above all, holds the beats up, too.
+func (v *vigil) silent(now holder, begin, end time.Time, long time.Duration) bool {
+	if now != v.seen || end.Sub(begin) > lockBeat {
+		v.seen, v.since = now, end
+	}
+	return end.Sub(v.since) > long
 }
 
 // holder is who has the lock, as of its last beat.

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io/fs"
 	"testing"
+	"time"
 
 	"github.com/pressly/goose/v3"
 	"github.com/pressly/goose/v3/database"
@@ -78,5 +79,31 @@ func TestEveryEarlierSchemaIsMigrated(t *testing.T) {
 				t.Error(err)
 			}
 		})
+	}
+}
+
+// A holder of the schema's lock is dead when it is seen silent for long, and not
+// when nobody could see it.
+func TestSilentHolders(t *testing.T) {
+	start := time.Now()
+	at := func(seconds int) time.Time { return start.Add(time.Duration(seconds) * time.Second) }
+	v := vigil{since: start}
+	for n, look := range []struct {
+		holder     holder
+		begin, end int
+		want       bool
+	}{
+		{holder{1, 1}, 1, 1, false},
+		{holder{1, 1}, 11, 11, false},
+		{holder{1, 2}, 12, 12, false},
+		{holder{1, 2}, 13, 43, false}, // the table was changed meanwhile
+		{holder{1, 2}, 44, 44, false},
+		{holder{1, 3}, 45, 45, false},
+		{holder{2, 3}, 55, 55, false},
+		{holder{2, 3}, 66, 66, true},
+	} {
+		if got := v.silent(look.holder, at(look.begin), at(look.end), lockDead); got != look.want {
+			t.Errorf("look %d: dead: %v", n, got)
+		}
 	}
 }
