@@ -35,7 +35,7 @@ type Loader interface {
 type Scanner interface {
 	// Scan visits every object as of one revision, which it tells before the
 	// first, and stops nobody who writes meanwhile. It holds no more than a page
-	// of them in memory, so a visitor may take its time, up to 5 s between two
+	// of them in memory, so a visitor may take its time, up to 5 s for 5,000
 	// objects. An error of at or of a visitor ends it and is returned.
 	Scan(ctx context.Context, at func(naming.Revision) error, visit func(naming.Object) error) error
 }

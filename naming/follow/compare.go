@@ -21,8 +21,9 @@ const (
 	share = 4
 	// stride is how many objects are compared between two rests.
 	stride = 1000
-	// maxRest keeps the rests below what the store's connection allows.
-	maxRest = 2 * time.Second
+	// maxRest keeps the rests below what the store's connection allows: five of
+	// them come between two requests.
+	maxRest = time.Second
 	// confirmAfter is the time between two comparisons of which both must find
 	// something before the world is loaded anew.
 	confirmAfter = time.Second

@@ -271,51 +271,6 @@ SIGNAL SQLSTATE '40001' SET MYSQL_ERRNO = 1213`); err != nil {
 	})
 }
 
-func TestNextHostIsUsed(t *testing.T) {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	dead := l.Addr().String()
-	_ = l.Close()
-	cfg := Default()
-	cfg.DSN = fmt.Sprintf("root@tcp(%s,%s)/%s", dead, server.Addr, databaseFor(t, t.TempDir()))
-	told := make(chan string, 10)
-	cfg.Moved = func(host string) { told <- host }
-	s, err := Open(t.Context(), cfg)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer func() { _ = s.Close() }()
-	if len(told) != 1 || <-told != server.Addr || s.Host() != server.Addr {
-		t.Errorf("the host in use is said to be %s", s.Host())
-	}
-	if _, _, err := s.Apply(t.Context(), []naming.Write{register(1)}); err != nil {
-		t.Error(err)
-	}
-}
-
-// Hosts that accept connections and answer nothing leave time for the one that
-// works, however many there are.
-func TestFrozenHostsAreSkipped(t *testing.T) {
-	var hosts []string
-	for range 3 {
-		l, err := net.Listen("tcp", "127.0.0.1:0")
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer func() { _ = l.Close() }()
-		hosts = append(hosts, l.Addr().String())
-	}
-	dsn := fmt.Sprintf("root@tcp(%s,%s)/%s", strings.Join(hosts, ","), server.Addr, databaseFor(t, t.TempDir()))
-	s := openDSN(t, dsn, store.DefaultLogBounds())
-	defer func() { _ = s.Close() }()
-	s.hosts.at.Store(&place{}) // as if the first had worked until now
-	if _, _, err := s.Apply(t.Context(), []naming.Write{register(1)}); err != nil {
-		t.Error(err)
-	}
-}
-
 func TestServersMayStartTogether(t *testing.T) {
 	name := databaseFor(t, t.TempDir())
 	var wg sync.WaitGroup

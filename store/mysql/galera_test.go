@@ -201,37 +201,6 @@ func (g *galera) writers(t *testing.T) {
 	}
 }
 
-// A node that has not applied yet what was committed at another one lets its
-// readers wait: it never shows them what was before.
-func (g *galera) lagging(t *testing.T) {
-	dir := t.TempDir()
-	a, b := g.open(t, dir, store.DefaultLogBounds(), 0), g.open(t, dir, store.DefaultLogBounds(), 1)
-	defer func() { _, _ = a.Close(), b.Close() }()
-	db, err := sql.Open("mysql", g.Nodes[1].DSN("mysql"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer func() { _ = db.Close() }()
-	db.SetMaxOpenConns(1) // the lock is a connection's
-	if _, err := db.Exec("FLUSH TABLES WITH READ LOCK"); err != nil {
-		t.Fatal(err)
-	}
-	if _, _, err := a.Apply(t.Context(), []naming.Write{register(1)}); err != nil {
-		t.Error(err)
-	}
-	b.cfg.Timeout = 500 * time.Millisecond
-	if head, err := b.Head(t.Context()); err == nil && head != 1 {
-		t.Errorf("the node that lags shows revision %d", head)
-	}
-	if _, err := db.Exec("UNLOCK TABLES"); err != nil {
-		t.Fatal(err)
-	}
-	b.cfg.Timeout = 10 * time.Second
-	if head, err := b.Head(t.Context()); err != nil || head != 1 {
-		t.Errorf("after that: revision %d, %v", head, err)
-	}
-}
-
 // pending makes a transaction of a store that lacks only its COMMIT.
 func pending(t *testing.T, s *Store) (*sql.Conn, *conn) {
 	t.Helper()
