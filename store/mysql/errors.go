@@ -25,6 +25,9 @@ const (
 	errReadOnlyAll = 1836 // ER_READ_ONLY_MODE
 	errNotPrepared = 1047 // ER_UNKNOWN_COM_ERROR: a Galera node without quorum
 	errShutdown    = 1053 // ER_SERVER_SHUTDOWN
+	errTooMany     = 1040 // ER_CON_COUNT_ERROR: the host has all connections that it takes
+	errTooManyUser = 1203 // ER_TOO_MANY_USER_CONNECTIONS
+	errUserLimit   = 1226 // ER_USER_LIMIT_REACHED: the same, where the user's own limit counts
 	errCommit      = 1180 // ER_ERROR_DURING_COMMIT: a Galera node that lost the others meanwhile
 	errInterrupted = 1317 // ER_QUERY_INTERRUPTED
 	errKilled      = 1927 // ER_CONNECTION_KILLED
@@ -57,7 +60,7 @@ func retryable(err error) bool {
 // do what this one did not.
 func elsewhere(err error) bool {
 	switch number(err) {
-	case errReadOnly, errReadOnlyTx, errReadOnlyAll, errNotPrepared, errShutdown, errCommit, errInterrupted, errKilled:
+	case errReadOnly, errReadOnlyTx, errReadOnlyAll, errNotPrepared, errShutdown, errCommit, errInterrupted, errKilled, errTooMany, errTooManyUser, errUserLimit:
 		return true
 	default:
 		return lost(err)

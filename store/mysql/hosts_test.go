@@ -2,6 +2,7 @@ package mysql
 
 import (
 	"database/sql"
+	"errors"
 	"fmt"
 	"net"
 	"strings"
@@ -55,6 +56,29 @@ func TestFrozenHostsAreSkipped(t *testing.T) {
 	s.hosts.at.Store(&place{}) // as if the first had worked until now
 	if _, _, err := s.Apply(t.Context(), []naming.Write{register(1)}); err != nil {
 		t.Error(err)
+	}
+}
+
+// A host that has no connection left cannot be reached for now: a server that
+// starts then serves what it knew last.
+func TestAFullHostCannotBeReached(t *testing.T) {
+	name := databaseFor(t, t.TempDir())
+	s := openDSN(t, server.DSN(name), store.DefaultLogBounds())
+	defer func() { _ = s.Close() }()
+	for _, query := range []string{"CREATE USER few@'%' WITH MAX_USER_CONNECTIONS 1", "GRANT ALL ON *.* TO few@'%'"} {
+		if _, err := s.db.Exec(query); err != nil {
+			t.Fatal(err)
+		}
+	}
+	cfg := Default()
+	cfg.DSN = fmt.Sprintf("few@tcp(%s)/%s", server.Addr, name)
+	one, err := Open(t.Context(), cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = one.Close() }()
+	if _, err := Open(t.Context(), cfg); !errors.Is(err, ErrUnreachable) {
+		t.Errorf("one connection more: %v", err)
 	}
 }
 
