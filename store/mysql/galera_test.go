@@ -57,6 +57,9 @@ func (g *galera) database(t testing.TB, dir string) string {
 	if g.databases[dir] == "" {
 		name := fmt.Sprint("d", len(g.databases))
 		g.exec(t, 0, "CREATE DATABASE "+name)
+		for node := range g.Nodes { // who names a database that is not there yet is refused
+			g.exec(t, node, "SET STATEMENT wsrep_sync_wait = 1 FOR SELECT 1")
+		}
 		g.databases[dir] = name
 	}
 	return g.databases[dir]
