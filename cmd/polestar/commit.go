@@ -84,7 +84,19 @@ func (a *app) flip(ctx context.Context, id string, healthy bool) error {
 	if err == nil {
 		err = res.Err
 	}
+	if err == nil && res.Outcome == naming.Absent {
+		a.forgetAbsent(id)
+	}
 	return err
+}
+
+// forgetAbsent drops the lease of an instance that is not stored: it went while
+// leases got other owners. One that came back meanwhile keeps a lease.
+func (a *app) forgetAbsent(id string) {
+	a.leases.Forget(id)
+	if i := a.registry.World().Instance(id); i != nil && i.TTL > 0 && a.owns(id) {
+		a.leases.TrackIn(id, i.Service, i.TTL, i.Own().Healthy)
+	}
 }
 
 // load reads the whole store into the registry and publishes it in one step.

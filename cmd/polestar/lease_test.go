@@ -319,3 +319,18 @@ func TestLeasesAfterALoad(t *testing.T) {
 		}
 	})
 }
+
+// A lease of an instance that is not stored ends when its time is up.
+func TestALeaseOfNobodyEnds(t *testing.T) {
+	inBubble(t, t.TempDir(), func(a *app) {
+		ids := registerMany(t, a, 8)
+		a.leases.TrackIn("nobody", naming.ServiceKey{Namespace: "default", Name: "cart"}, 10, true)
+		beatFor(t, a, ids, 2*time.Minute)
+		if s, known := a.leases.State("nobody"); known {
+			t.Errorf("after two minutes: %+v", s)
+		}
+		if _, known := a.leases.State(ids[0]); !known || healthy(a) != 8 {
+			t.Errorf("%d of 8 are healthy", healthy(a))
+		}
+	})
+}
