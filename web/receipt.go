@@ -1,6 +1,7 @@
 package web
 
 import (
+	"context"
 	"errors"
 	"net/http"
 	"net/url"
@@ -33,7 +34,13 @@ func (s *Server) receipts(w http.ResponseWriter, r *http.Request) {
 			return // the connection is gone
 		}
 	}
-	got, err := s.deps.Receipt(r.Context(), q)
+	allowed, end := s.whileAllowed(r.Context(), credentials(r), auth.Inspect, q.Service)
+	defer end()
+	got, err := s.deps.Receipt(allowed, q)
+	if refusal, ended := errors.AsType[*auth.Error](context.Cause(allowed)); ended {
+		s.turnDown(w, r, auth.Inspect, resourceOf(s.deps.World(), q.Service), refusal)
+		return
+	}
 	if err != nil {
 		if r.Context().Err() == nil { // else nobody is left to read an answer
 			s.failed(w, err, nil)

@@ -14,6 +14,7 @@ import (
 
 	"polestar/auth"
 	"polestar/naming"
+	"polestar/xds/receipt"
 )
 
 // doorman is a gate whose answers a test chooses, and that keeps what it was
@@ -329,6 +330,24 @@ func TestEventsEndWithTheRight(t *testing.T) {
 	buf := make([]byte, 1024)
 	for err == nil { // until the end
 		_, err = res.Body.Read(buf)
+	}
+}
+
+// A receipt that is waited for is answered with a refusal as soon as its reader
+// may not have it any more.
+func TestReceiptsEndWithTheRight(t *testing.T) {
+	d := &doorman{changed: make(chan struct{})}
+	s, told := guardedBy(newBackend(t), d)
+	s.deps.Receipt = func(ctx context.Context, _ receipt.Request) (receipt.Receipt, error) {
+		d.mu.Lock()
+		d.refuse = &auth.Error{Reason: auth.Forbidden, Msg: "no more"}
+		d.mu.Unlock()
+		close(d.changed)
+		<-ctx.Done()
+		return receipt.Receipt{}, ctx.Err()
+	}
+	if w := sendTo(s, http.MethodGet, "/api/v1/receipts", ""); w.Code != http.StatusForbidden || len(*told) != 1 {
+		t.Errorf("%d %s", w.Code, w.Body)
 	}
 }
 

@@ -401,3 +401,26 @@ func TestReceiptsCountWhatTheyDoNotShow(t *testing.T) {
 		}
 	})
 }
+
+// TestReceiptsEndWithTheRight: whose token is taken back while it waits learns
+// nothing any more.
+func TestReceiptsEndWithTheRight(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		d := open(t)
+		d.set("of-alice", owner{name: "alice", namespaces: "shop"})
+		d.put("shop", "cart", "")
+		s := d.stream(as(t.Context(), "of-root"))
+		s.ask(envoy("e", "shop"), resource.Endpoints, "shop/cart")
+		if _, err := s.Recv(); err != nil { // and does not accept it
+			t.Fatal(err)
+		}
+		go func() {
+			time.Sleep(time.Second)
+			d.set("of-alice", owner{name: "alice", reason: auth.Disabled})
+		}()
+		in := &adminpb.WaitRequest{Namespace: "shop", Service: "cart", Timeout: durationpb.New(2 * time.Second)}
+		if got, err := d.wait("of-alice", in); status.Code(err) != codes.Unauthenticated {
+			t.Errorf("%v, %v", got, orNone(err))
+		}
+	})
+}

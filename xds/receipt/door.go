@@ -50,6 +50,13 @@ func (s *door) Wait(ctx context.Context, in *adminpb.WaitRequest) (*adminpb.Wait
 	if err != nil {
 		return nil, status.Error(codeOf(ctx, err), err.Error())
 	}
+	// A wait may be long: what was allowed at its beginning may not be any more.
+	if caller, err = s.desk.Access.Inspect(ctx); err == nil {
+		err = caller.Service(ctx, r.Service)
+	}
+	if err != nil {
+		return nil, err
+	}
 	out := &adminpb.WaitResponse{
 		Revision: got.Revision, Published: got.Published, Converged: got.Converged,
 		Clients: uint64(got.Clients), More: uint64(got.More + got.Hidden),
