@@ -2,6 +2,7 @@ package auth
 
 import (
 	"hash/maphash"
+	"net/netip"
 	"sync"
 	"time"
 
@@ -40,13 +41,26 @@ func (a *Attempts) Try(address, name string) error {
 	now := time.Now()
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	if !a.limiter(&a.addresses, address, addressInterval, triesPerAddress).AllowN(now, 1) {
+	if !a.limiter(&a.addresses, network(address), addressInterval, triesPerAddress).AllowN(now, 1) {
 		return naming.Errorf(naming.Overloaded, "login", "too many logins from this address; try again later")
 	}
 	if !a.limiter(&a.names, name, nameInterval, triesPerName).AllowN(now, 1) {
 		return naming.Errorf(naming.Overloaded, "login", "too many logins with this name; try again later")
 	}
 	return nil
+}
+
+// network is what an address is counted with: of IPv6 its /64, which one machine
+// may have all of, as at the doors' rates.
+func network(address string) string {
+	ip, err := netip.ParseAddr(address)
+	if err != nil {
+		return address
+	}
+	if ip = ip.Unmap(); ip.Is6() {
+		return netip.PrefixFrom(ip.WithZone(""), 64).Masked().String()
+	}
+	return ip.String()
 }
 
 func (a *Attempts) limiter(rows *[attemptRows]*rate.Limiter, key string, every time.Duration, burst int) *rate.Limiter {

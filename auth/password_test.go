@@ -1,6 +1,7 @@
 package auth_test
 
 import (
+	"fmt"
 	"strings"
 	"sync"
 	"testing"
@@ -140,5 +141,18 @@ func TestTokens(t *testing.T) {
 	other, _ := auth.NewToken()
 	if !strings.HasPrefix(text, "pst_") || len(text) != 47 || text == other || hash != auth.HashToken(text) || len(hash) != 64 {
 		t.Errorf("token %q with the hash %q, then %q", text, hash, other)
+	}
+}
+
+// One machine may have a whole /64 of IPv6: it is one address.
+func TestAttemptsFromOneNetwork(t *testing.T) {
+	a, n := auth.NewAttempts(), 0
+	for k := range 200 {
+		if a.Try(fmt.Sprintf("2001:db8::%x", k), fmt.Sprint("user", k)) == nil {
+			n++
+		}
+	}
+	if n > 21 { // one more after three seconds
+		t.Errorf("%d tries, want 20", n)
 	}
 }
