@@ -2,6 +2,7 @@ package naming
 
 import (
 	"context"
+	"crypto/sha1" //nolint:gosec // of ids, not of secrets
 	"strings"
 	"time"
 )
@@ -126,13 +127,24 @@ func (in *Registration) instance() (*Instance, error) {
 	if err := validateInstance(i); err != nil {
 		return nil, err
 	}
-	i.ID = in.ID
-	if i.ID == "" {
-		i.ID = InstanceID(i.Service, i.VpcID, i.Host, i.Port)
-	} else if err := checkText(FieldID, i.ID, MaxInstanceID); err != nil {
+	own := InstanceID(i.Service, i.VpcID, i.Host, i.Port)
+	if i.ID = in.ID; i.ID == "" {
+		i.ID = own
+	}
+	if err := checkText(FieldID, i.ID, MaxInstanceID); err != nil {
 		return nil, err
 	}
+	if i.ID != own && derived(i.ID) {
+		// Whoever takes the id of another's place keeps the other from registering,
+		// and gets rid of what an operator set on it.
+		return nil, Errorf(Invalid, FieldID, "id: %q looks like the id of another place; leave it out, or choose one that is not 40 hexadecimal digits", i.ID)
+	}
 	return i, nil
+}
+
+// derived reports whether an id has the form of one that [InstanceID] makes.
+func derived(id string) bool {
+	return len(id) == 2*sha1.Size && strings.Trim(id, "0123456789abcdef") == ""
 }
 
 // Ref points at an instance by id, or by place when the id is nil.

@@ -166,8 +166,12 @@ func TestDeregister(t *testing.T) {
 	r, s, _ := registrar(t)
 	in := registration()
 	in.ID = naming.InstanceID(stocks, "", "10.0.0.1", 8080) // squats on the id of a place of stocks
-	if _, err := r.Register(t.Context(), in); err != nil {
-		t.Fatal(err)
+	if _, err := r.Register(t.Context(), in); naming.KindOf(err) != naming.Invalid {
+		t.Errorf("registered with the id of another place: %v", err)
+	}
+	squatter := &naming.Register{AutoCreate: true, Instance: naming.Instance{ID: in.ID, Service: orders, Host: "10.0.0.1", Port: 9}}
+	if res, err := s.Do(t.Context(), squatter); err != nil || res.Err != nil { // a store may have it from elsewhere
+		t.Fatal(err, res.Err)
 	}
 	place := naming.Ref{Service: stocks, Host: "10.0.0.1", Port: new(uint32(8080))}
 	for _, c := range []struct {

@@ -206,13 +206,39 @@ func TestReferenceDefectDeletionByTheIDOfAnotherService(t *testing.T) {
 	}
 }
 
-// Somebody may give an instance the id that belongs to the place of another
-// service. Whoever may remove from that service must not remove this one.
+// squat stores an instance whose id belongs to another place: nobody may
+// register it so, but a store may have it from elsewhere.
+func (d *door) squat(t *testing.T, service naming.ServiceKey, id string) {
+	t.Helper()
+	res, err := d.backend.Do(t.Context(), &naming.Register{AutoCreate: true, Instance: naming.Instance{
+		ID: id, Service: service, Host: "10.0.0.1", Port: 9, Weight: 100, TTL: 5,
+	}})
+	if err != nil || res.Err != nil {
+		t.Fatal(err, res.Err)
+	}
+}
+
+// Whoever took the id that belongs to the place of another service kept that
+// from registering, and got rid of what an operator had set on it.
+func TestNobodyTakesTheIDOfAnotherPlace(t *testing.T) {
+	d := open(t)
+	squatter := message("m", "squat", 9)
+	squatter.Id = str(naming.InstanceID(key("n", "a"), "", "10.0.0.1", 1))
+	res, err := d.RegisterInstance(t.Context(), squatter)
+	wantCode(t, res, err, 400130)
+	d.register(t, message("n", "a", 1))
+	own := message("n", "a", 1)
+	own.Id = squatter.GetId()
+	res, err = d.RegisterInstance(t.Context(), own)
+	wantCode(t, res, err, 200000)
+}
+
+// An instance may have the id that belongs to the place of another service.
+// Whoever may remove from that service must not remove this one.
 func TestAPlaceOfOneServiceNeverHitsAnother(t *testing.T) {
 	d := open(t)
-	squatter := checked(message("m", "squat", 9), 5)
-	squatter.Id = str(naming.InstanceID(naming.ServiceKey{Namespace: "n", Name: "a"}, "", "10.0.0.1", 1))
-	id := d.register(t, squatter)
+	id := naming.InstanceID(key("n", "a"), "", "10.0.0.1", 1)
+	d.squat(t, key("m", "squat"), id)
 	res, err := d.DeregisterInstance(t.Context(), message("n", "a", 1))
 	wantCode(t, res, err, 409000)
 	res, err = d.Heartbeat(t.Context(), message("n", "a", 1))

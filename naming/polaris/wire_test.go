@@ -32,9 +32,7 @@ func TestEveryCodeOverTheWire(t *testing.T) {
 	}
 	whole.register(t, message("n", "a", 1))
 	whole.alias(t, key("n", "alias"), key("n", "a"))
-	squatter := message("m", "b", 9)
-	squatter.Id = str(naming.InstanceID(key("n", "a"), "", "10.0.0.1", 5))
-	whole.register(t, squatter)
+	whole.squat(t, key("m", "b"), naming.InstanceID(key("n", "a"), "", "10.0.0.1", 5))
 	loading, denying := open(t), open(t)
 	loading.loading.Store(true)
 	people := known(map[string][]string{"ann": nil, "off": nil})
