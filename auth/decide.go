@@ -92,11 +92,22 @@ func (r Resource) String() string {
 }
 
 // Explain decides as [Engine.Allow] does, for a user or group that may not have
-// called at all, and says why. An unknown id is refused.
+// called at all, and says why. An unknown id is refused. Of an API that is not
+// checked it also says what would be decided if it were: policies are written
+// before a switch is thrown.
 func (e *Engine) Explain(api API, id string, a Action, r Resource) Decision {
-	if a != Administer && !e.cfg.Of(api).Open {
-		return Decision{Allowed: true, Why: fmt.Sprintf("the %s API is not checked", api)}
+	d := e.explain(id, a, r)
+	if a == Administer || e.cfg.Of(api).Open {
+		return d
 	}
+	would := "no"
+	if d.Allowed {
+		would = "yes"
+	}
+	return Decision{Allowed: true, Why: fmt.Sprintf("the %s API is not checked; if it were: %s, %s", api, would, d.Why)}
+}
+
+func (e *Engine) explain(id string, a Action, r Resource) Decision {
 	s, refusal := e.newest().known(Principal{ID: id})
 	if refusal != nil {
 		return Decision{Why: refusal.Msg}

@@ -208,3 +208,16 @@ func TestScopesAreShared(t *testing.T) {
 		t.Error("what somebody created is seen by him alone, and yet the key is shared")
 	}
 }
+
+// Policies are written before a switch is thrown: what they will decide is told.
+func TestExplainOfAnAPIThatIsNotChecked(t *testing.T) {
+	s := &state{}
+	ann, bob := s.user(naming.User{}), s.user(naming.User{})
+	s.policy(naming.Policy{Users: []string{ann.ID}, Actions: []string{"register"}, Resources: all})
+	e, _ := engineOf(t, auth.Config{}, s)
+	for id, want := range map[string]string{ann.ID: "if it were: yes, allowed by policy policy0", bob.ID: "if it were: no, no policy allows it"} {
+		if d := e.Explain(auth.ClientAPI, id, auth.Register, auth.Resource{Namespace: "n"}); !d.Allowed || !strings.HasSuffix(d.Why, want) {
+			t.Errorf("%+v, want %q", d, want)
+		}
+	}
+}
