@@ -37,7 +37,7 @@ func (c *call) query(known ...string) (*query, error) {
 		switch {
 		case name == "lang": // of texts, which are in one language here
 		case len(v) > 1:
-			err = invalid(name + ": given more than once")
+			err = invalid(fmt.Sprintf("%.32q: given more than once", name))
 		case v[0] == "":
 			err = invalid(fmt.Sprintf("%.32q: is empty", name))
 		case name == "offset":

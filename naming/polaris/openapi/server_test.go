@@ -240,7 +240,7 @@ func TestPagesAndFilters(t *testing.T) {
 			t.Errorf("%s?%s: amount %v, %d items, want %v, %d", c.list, c.query, got.Body["amount"], n, c.amount, c.size)
 		}
 	}
-	for _, wrong := range []string{"foo=1", "name=", "limit=x", "offset=-1", "keys=a,b&values=a", "name=a&name=b", "only_exist_health_instance=maybe", "port=x", "%zz"} {
+	for _, wrong := range []string{"foo=1", "name=", "limit=x", "offset=-1", "keys=a,b&values=a", "name=a&name=b", "only_exist_health_instance=maybe", "port=x", "%zz", "%ff=1&%ff=2", "%ff=1"} {
 		if got := d.send(t, "GET", "/naming/v1/services?"+wrong, ""); got.Code != 400103 {
 			t.Errorf("services?%s: %d %s", wrong, got.Code, got.Info)
 		}
