@@ -1,6 +1,7 @@
 package web
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -25,7 +26,11 @@ type LoggedIn struct {
 	ID      string `json:"id"`
 	Expires string `json:"expires"`
 	User    string `json:"user"`
+	user    *naming.User
 }
+
+// Of is whose login it is.
+func (l *LoggedIn) Of() *naming.User { return l.user }
 
 // login makes a token for who knows a password. What it answers, and how long
 // that takes, does not tell whether the name exists.
@@ -40,37 +45,49 @@ func (s *Server) login(w http.ResponseWriter, r *http.Request) {
 		wrong.write(w)
 		return
 	}
-	if err := s.deps.Access.Attempts.Try(visitor(r).Address, name); err != nil {
-		s.failed(w, err, nil)
+	in, err := s.Login(r.Context(), visitor(r), "POST /api/v1/login", name, password, life)
+	if refused := (*auth.Error)(nil); errors.As(err, &refused) {
+		w.Header().Set("WWW-Authenticate", `Bearer realm="polestar"`)
+		problem(w, http.StatusUnauthorized, "", refused.Msg)
 		return
 	}
-	u, err := s.passwordHolds(r.Context(), name, password)
 	if err != nil {
 		s.failed(w, err, nil)
 		return
+	}
+	answer(w, http.StatusCreated, in)
+}
+
+// Login makes a token of a lifetime for who knows a user's password; zero is
+// that of a login without one. by is where the request came from, method what
+// it is called. Error: *auth.Error when the name or the password is wrong, of
+// naming when there were too many attempts or the token cannot be stored.
+func (s *Server) Login(ctx context.Context, by naming.Actor, method, name, password string, life time.Duration) (LoggedIn, error) {
+	if err := s.deps.Access.Attempts.Try(by.Address, name); err != nil {
+		return LoggedIn{}, err
+	}
+	u, err := s.passwordHolds(ctx, name, password)
+	if err != nil {
+		return LoggedIn{}, err
 	}
 	if u == nil {
 		s.deps.Access.Count(auth.AdminAPI, errLogin.Reason)
 		s.deps.Refused(auth.Refusal{
-			Principal: auth.Principal{Name: name}, Address: visitor(r).Address, Method: "POST /api/v1/login", Reason: auth.NoCredentials,
+			Principal: auth.Principal{Name: name}, Address: by.Address, Method: method, Reason: auth.NoCredentials,
 		})
-		w.Header().Set("WWW-Authenticate", `Bearer realm="polestar"`)
-		problem(w, http.StatusUnauthorized, "", errLogin.Msg)
-		return
+		return LoggedIn{}, errLogin
 	}
-	by := visitor(r)
 	by.Principal, by.ID = u.Name, u.ID
-	s.forgetExpired(r.Context(), u.ID, by)
+	s.forgetExpired(ctx, u.ID, by)
 	text, hash := auth.NewToken()
-	expires := naming.Micros(time.Now().Add(life).UnixMicro())
-	res, err := s.deps.Access.Admin.PutToken(r.Context(), naming.PutToken{
+	expires := naming.Micros(time.Now().Add(cmp.Or(life, defaultLogin)).UnixMicro())
+	res, err := s.deps.Access.Admin.PutToken(ctx, naming.PutToken{
 		Mode: naming.Create, Owner: u.ID, Hash: hash, Comment: new("login"), Expires: &expires, Actor: by,
 	})
 	if err != nil {
-		s.failed(w, err, nil)
-		return
+		return LoggedIn{}, err
 	}
-	answer(w, http.StatusCreated, LoggedIn{Token: text, ID: res.Token.ID, Expires: micros(expires), User: u.Name})
+	return LoggedIn{Token: text, ID: res.Token.ID, Expires: micros(expires), User: u.Name, user: u}, nil
 }
 
 // errLogin is the refusal of a login, for whatever reason.

@@ -202,6 +202,10 @@ func (a *app) openAPI(sdks *polaris.Server) *openapi.Server {
 	return openapi.New(openapi.Deps{
 		Client: sdks, Admin: a.naming, World: a.registry, Auth: a.auth, Refused: a.audit.Refused, Ready: a.loaded.Load,
 		Checked: func(api auth.API) bool { return a.cfg.Auth.Of(api).Open }, Log: a.log.Named("openapi"),
+		Login: func(ctx context.Context, by naming.Actor, method, name, password string) (*naming.User, string, error) {
+			in, err := a.web.Login(ctx, by, method, name, password, 0)
+			return in.Of(), in.Token, err
+		},
 	})
 }
 

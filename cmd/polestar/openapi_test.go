@@ -167,6 +167,32 @@ func TestOpenAPIUnderRights(t *testing.T) {
 	}
 }
 
+// A console logs in by name and password, and its token holds.
+func TestOpenAPILogin(t *testing.T) {
+	dir := t.TempDir()
+	w := startWhole(t, dir, checking)
+	secret := filepath.Join(t.TempDir(), "password")
+	if err := os.WriteFile(secret, []byte("correct horse battery"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	w.must(t, adminToken(t, dir), "create", "user", "ann", "--password-file", secret)
+	out := &service_manage.Response{}
+	if status := w.post(t, "", "/core/v1/user/login", []byte(`{"name":"ann","password":"wrong horse battery"}`), out); status != 401 || out.GetLoginResponse() != nil {
+		t.Errorf("with a wrong password: %d %v", status, out)
+	}
+	if status := w.post(t, "", "/core/v1/user/login", []byte(`{"name":"ann","password":"correct horse battery"}`), out); status != 200 {
+		t.Fatalf("%d %v", status, out)
+	}
+	if in := out.GetLoginResponse(); in.GetName().GetValue() != "ann" || in.GetRole().GetValue() != "sub" {
+		t.Errorf("login: %v", in)
+	}
+	all := &service_manage.BatchWriteResponse{}
+	token, body := out.GetLoginResponse().GetToken().GetValue(), []byte(`[{"name":"n"}]`)
+	if w.post(t, token, "/naming/v1/namespaces", body, all); all.GetCode().GetValue() != 401001 { // known, without a right
+		t.Errorf("with the token: %v", all.GetCode())
+	}
+}
+
 // The HTTP door stands before the paths of Polaris: pages of other sites are
 // kept out, and what has another form is not read.
 func TestOpenAPIBehindTheDoor(t *testing.T) {

@@ -55,6 +55,7 @@ func rules() map[string]rule {
 		"PUT /naming/v1/instances/isolate/host":  console(operate, svc, "["+one+"]"),
 		"POST /naming/v1/instances/delete/host":  console(operate, svc, "["+one+"]"),
 		"GET /core/v1/auth/status":               {open: true},
+		"POST /core/v1/user/login":               {open: true, body: `{"name":"ann","password":"right"}`},
 		"GET /naming/v1/service/token":           list,
 		"PUT /naming/v1/service/token":           list,
 		"GET /naming/v1/namespaces/token":        list,

@@ -112,6 +112,12 @@ func open(t testing.TB) *door {
 		Client: polaris.New(polaris.Deps{Registry: use, World: d.backend, Auth: d.gate, Refused: d.gate.note, Log: log, Ready: ready}),
 		Admin:  use, World: d.backend, Auth: d.gate, Checked: func(a auth.API) bool { return a == auth.ConsoleAPI },
 		Refused: d.gate.note, Ready: ready, Log: log,
+		Login: func(_ context.Context, _ naming.Actor, _, name, password string) (*naming.User, string, error) {
+			if password != "right" {
+				return nil, "", &auth.Error{Reason: auth.NoCredentials, Msg: "wrong"}
+			}
+			return &naming.User{ID: "1", Name: name, Main: true}, "text", nil
+		},
 	})
 	return d
 }

@@ -48,6 +48,9 @@ type Deps struct {
 	Auth   auth.Gate
 	// Checked reports whether an API asks who is calling.
 	Checked func(auth.API) bool
+	// Login makes a token for who knows a user's password. Error: *auth.Error when
+	// the name or the password is wrong.
+	Login func(ctx context.Context, by naming.Actor, method, name, password string) (u *naming.User, token string, err error)
 	// Refused is told of everybody who is turned away; it must not block.
 	Refused func(auth.Refusal)
 	// Ready is false while this node must not answer from its registry.

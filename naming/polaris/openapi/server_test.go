@@ -78,6 +78,9 @@ func TestPathsAndCodes(t *testing.T) {
 		{"DELETE", ns, "", 405000, nil},
 		{"GET", "/naming/v1/routings", "", 404000, nil},
 		{"GET", "/core/v1/auth/status", "", 200000, nil},
+		{"POST", "/core/v1/user/login", `{"name":"ann","password":"right","owner":"x"}`, 200000, nil},
+		{"POST", "/core/v1/user/login", `{"name":"ann","password":"wrong"}`, 401000, nil},
+		{"POST", "/core/v1/user/login", `{"name":1}`, 400001, nil},
 	} {
 		got := d.send(t, step.method, step.path, step.body)
 		if got.Code != step.code || step.codes != nil && !slices.Equal(got.Codes, step.codes) {
