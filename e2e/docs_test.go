@@ -48,7 +48,7 @@ func TestCommandsOfTheSecurityPage(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	said := ""
+	var all strings.Builder
 	for _, block := range shellBlocks(t, "security.md") {
 		if strings.Contains(block, "auth recover") { // as the page says: the server is stopped
 			if err := s.Terminate(); err != nil {
@@ -61,13 +61,14 @@ func TestCommandsOfTheSecurityPage(t *testing.T) {
 		if err != nil {
 			t.Errorf("%v:\n%s\n%s", err, block, out)
 		}
-		said += string(out)
+		all.Write(out)
 		if strings.Contains(block, "auth recover") {
 			if err := s.Start(); err != nil {
 				t.Fatal(err)
 			}
 		}
 	}
+	said := all.String()
 	for _, want := range []string{
 		"user admin, the main user, by token ", "has a new token", "user cart created",
 		"the client API is not checked; if it were: yes, allowed by policy cart", "user cart updated",

@@ -70,9 +70,7 @@ func TestTokensOfSDKs(t *testing.T) {
 		"create user eve --disabled")
 	var both sync.WaitGroup
 	for name, start := range tokenSDKs(t, s) {
-		both.Add(1)
-		go func() {
-			defer both.Done()
+		both.Go(func() {
 			t.Run(name, func(t *testing.T) {
 				service := name + "-cart"
 				_, right := newToken(t, s, "ann")
@@ -89,12 +87,12 @@ func TestTokensOfSDKs(t *testing.T) {
 				t.Run("revoked", func(t *testing.T) { revoked(t, s, start, may, service) })
 				may.do(t, "deregister %s 10.0.0.1 80", service)
 			})
-		}()
+		})
 	}
 	both.Wait()
 	harness.Wait(t, soon, func() error {
 		out, err := s.Admin("history", "--kind", "refusal", "--actor", "bob", "-o", "json")
-		if err == nil && !(strings.Contains(out, `"RegisterInstance"`) && strings.Contains(out, `"Discover"`)) {
+		if err == nil && (!strings.Contains(out, `"RegisterInstance"`) || !strings.Contains(out, `"Discover"`)) {
 			err = errors.New("the history lacks what bob was refused: " + out)
 		}
 		return err
