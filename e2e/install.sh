@@ -15,6 +15,7 @@ command -v javac >/dev/null || packages+=(jdk)
 command -v mvn >/dev/null || packages+=(maven)
 command -v node >/dev/null || packages+=(nodejs)
 command -v openssl >/dev/null || packages+=(openssl)
+command -v curl >/dev/null || packages+=(curl) # the commands of the docs
 command -v npm >/dev/null || packages+=(npm)
 command -v mariadbd >/dev/null || packages+=(mariadb-server)
 compgen -G "/usr/lib*/galera*/libgalera_smm.so" >/dev/null || packages+=(galera-4) # three databases as one
