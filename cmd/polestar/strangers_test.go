@@ -115,7 +115,7 @@ func (b *besieged) registered() string {
 	for st := range w.Services("") {
 		fmt.Fprintln(&out, *st.Service)
 		for _, i := range st.Instances {
-			fmt.Fprintln(&out, i.ID, i.Revision)
+			fmt.Fprintln(&out, i.ID, i.Host, i.Port, i.Weight, i.Isolated, i.Metadata.Map()) // its lease may run out
 		}
 	}
 	for u := range w.Users() {
