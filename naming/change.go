@@ -191,6 +191,26 @@ type Commit struct {
 	Revision Revision // 0: nothing changed, nothing was written
 	Time     Micros
 	Changes  []Change
+	Record   Record // its own in the change log
+	After    Record // the one that it came after
+}
+
+// Record names one record of the change log of a store that several servers
+// share. None that was ever written has the name of another one, nor when a
+// database that crashed forgot one and gave its revision away again. So whoever
+// finds the record that he knows at a revision knows all before it. It is zero
+// where it is not known: the log does not reach back so far, or belongs to a
+// store with one server, which sees what it has written itself.
+type Record struct{ Writer, Seq uint64 }
+
+// Differs reports whether two records, both known, are not the same.
+func (r Record) Differs(o Record) bool { return r != Record{} && o != Record{} && r != o }
+
+// Tail is the end of the change log, after a revision.
+type Tail struct {
+	Head    Revision // the newest one; lower than the one asked for when the log was cut
+	At      Record   // of the revision asked for
+	Commits []Commit // after it, in order and without gaps
 }
 
 // Touched is the revision of the last commit that changed a service or any of

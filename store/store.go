@@ -25,8 +25,8 @@ type Writer interface {
 // Loader reads the whole stored world.
 type Loader interface {
 	// Load visits every object, and for each service the last revision that
-	// touched it, all as of the one revision that it returns. An error of a
-	// visitor ends it and is returned.
+	// touched it, all as of the one revision that it returns, which is on the disk
+	// then. An error of a visitor ends it and is returned.
 	Load(ctx context.Context, visit func(naming.Object) error, touched func(naming.Touched) error) (naming.Revision, error)
 }
 
@@ -46,6 +46,13 @@ type Feed interface {
 	// at most limit of them (1…10,000). An error that wraps [ErrCompacted]: the
 	// log does not reach back that far any more; load again.
 	Since(ctx context.Context, after naming.Revision, limit int) ([]naming.Commit, error)
+	// Tail is Since for who has applied everything up to a revision: it tells in
+	// addition where the log ended when it was asked, and which record it has at
+	// that revision. That it ends before it is no error.
+	Tail(ctx context.Context, after naming.Revision, limit int) (naming.Tail, error)
+	// Sync returns the newest revision, and then it is on the disk: a commit can be
+	// seen a moment before that, and a database that crashes just then forgets it.
+	Sync(ctx context.Context) (naming.Revision, error)
 	// Before returns the commits before a revision that the log still has, the
 	// newest first, at most limit of them (1…10,000); before 0 means from the
 	// newest on. An empty list: the log has no more.

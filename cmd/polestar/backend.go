@@ -80,6 +80,24 @@ func (l *late) Since(ctx context.Context, after naming.Revision, limit int) ([]n
 	return s.Since(ctx, after, limit)
 }
 
+// Tail implements store.Feed.
+func (l *late) Tail(ctx context.Context, after naming.Revision, limit int) (naming.Tail, error) {
+	s, err := l.get()
+	if err != nil {
+		return naming.Tail{}, err
+	}
+	return s.Tail(ctx, after, limit)
+}
+
+// Sync implements store.Feed.
+func (l *late) Sync(ctx context.Context) (naming.Revision, error) {
+	s, err := l.get()
+	if err != nil {
+		return 0, err
+	}
+	return s.Sync(ctx)
+}
+
 // Before implements store.Feed.
 func (l *late) Before(ctx context.Context, before naming.Revision, limit int) ([]naming.Commit, error) {
 	s, err := l.get()
@@ -298,7 +316,7 @@ func (a *app) reach(ctx context.Context) error {
 				continue
 			}
 		}
-		head, err := a.store.Head(ctx)
+		head, err := a.store.Sync(ctx)
 		if err != nil {
 			a.log.Debug("the database cannot be read", zap.Error(err))
 			continue

@@ -19,11 +19,13 @@ import (
 
 // inBubble runs f with a whole server on fake time, but for its doors: nothing
 // that waits on a real socket may live in a bubble.
-func inBubble(t *testing.T, dir string, f func(a *app)) {
+func inBubble(t *testing.T, dir string, f func(a *app), args ...string) {
 	t.Helper()
+	cfg, _, err := loadConfig(flags(t, append(args, "--data-dir", dir)...), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
 	synctest.Test(t, func(t *testing.T) {
-		cfg := defaultConfig()
-		cfg.DataDir = dir
 		a, err := newApp(cfg, zap.NewNop())
 		if err != nil {
 			t.Fatal(err)
@@ -234,6 +236,32 @@ func TestAMassLossIsHeldShownAndReleased(t *testing.T) {
 	})
 }
 
+// What the guard lets through, and for how long it holds the rest, is as it is
+// configured.
+func TestTheGuardIsConfigured(t *testing.T) {
+	for name, c := range map[string]struct {
+		args []string
+		want int // of 50 that are healthy two minutes after 45 fell silent
+	}{
+		"as it is":      {nil, 50},
+		"switched off":  {[]string{"--lease.guard-share", "100"}, 5},
+		"many may go":   {[]string{"--lease.guard-min", "45"}, 5},
+		"not many":      {[]string{"--lease.guard-min", "44"}, 50},
+		"held for 10 s": {[]string{"--lease.guard-hold", "10s"}, 5},
+	} {
+		t.Run(name, func(t *testing.T) {
+			inBubble(t, t.TempDir(), func(a *app) {
+				ids := registerMany(t, a, 50)
+				beatFor(t, a, ids, time.Minute)
+				beatFor(t, a, ids[:5], 2*time.Minute)
+				if n := healthy(a); n != c.want {
+					t.Errorf("%d of 50 are healthy, want %d", n, c.want)
+				}
+			}, c.args...)
+		})
+	}
+}
+
 // Nine of ten instances deregister at once: that is no silence, and is followed
 // at once. A tenth that falls silent expires in its time.
 func TestAMassDeregistrationIsFollowedAtOnce(t *testing.T) {
@@ -283,8 +311,8 @@ func TestTheGuardOnTheCommandLine(t *testing.T) {
 // compacted is a store whose change log does not reach back far enough.
 type compacted struct{ store.Store }
 
-func (compacted) Since(context.Context, naming.Revision, int) ([]naming.Commit, error) {
-	return nil, store.ErrCompacted
+func (compacted) Tail(context.Context, naming.Revision, int) (naming.Tail, error) {
+	return naming.Tail{}, store.ErrCompacted
 }
 
 // Leases are those of a world that was loaded anew: one that another server

@@ -13,6 +13,7 @@ import (
 type view struct {
 	self string
 	dead time.Duration // without a new beat for so long, a member is dead
+	last time.Duration // when the members were last seen
 	seen map[string]*sighting
 }
 
@@ -26,8 +27,15 @@ func newView(self string, dead time.Duration) *view {
 }
 
 // observe takes the members as the store has them. It returns those whose rows
-// nobody needs any more.
+// nobody needs any more. While the store answers nobody, nobody's beat can be
+// seen: that time is not held against them.
 func (v *view) observe(now time.Duration, members []naming.Member) (gone []naming.Member) {
+	if blind := now - v.last; blind > v.dead/2 {
+		for _, s := range v.seen {
+			s.at += blind
+		}
+	}
+	v.last = now
 	here := map[string]bool{}
 	for _, m := range members {
 		here[m.ID] = true

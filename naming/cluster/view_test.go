@@ -37,8 +37,10 @@ func TestLifeIsCounted(t *testing.T) {
 			t.Fatalf("all alive: %v", got)
 		}
 	}
-	if got := step(8*time.Second, "a", "b"); !slices.Equal(got, []string{"a", "b", "c"}) {
-		t.Errorf("five seconds silent: %v, want still alive", got)
+	for now := 4 * time.Second; now <= 8*time.Second; now += time.Second {
+		if got := step(now, "a", "b"); !slices.Equal(got, []string{"a", "b", "c"}) {
+			t.Errorf("silent for %s: %v, want still alive", now-3*time.Second, got)
+		}
 	}
 	if got := step(9*time.Second, "a", "b"); !slices.Equal(got, []string{"a", "b"}) {
 		t.Errorf("six seconds silent: %v, want dead", got)
@@ -46,11 +48,39 @@ func TestLifeIsCounted(t *testing.T) {
 	if got := step(10*time.Second, "a", "b", "c"); !slices.Equal(got, []string{"a", "b", "c"}) {
 		t.Errorf("back: %v", got)
 	}
-	if gone := v.observe(100*time.Second, []naming.Member{{ID: "a", Beat: 99}, {ID: "c", Beat: beat["c"]}}); !slices.Equal(ids(gone), []string{"c"}) {
-		t.Errorf("rows nobody needs: %v, want c", ids(gone))
+	for now := 11 * time.Second; now <= 100*time.Second; now += time.Second {
+		gone := v.observe(now, []naming.Member{{ID: "a", Beat: uint64(now)}, {ID: "c", Beat: beat["c"]}})
+		if nobodys := now > 10*time.Second+forget*5*time.Second; slices.Equal(ids(gone), []string{"c"}) != nobodys {
+			t.Fatalf("after %s: rows nobody needs: %v", now, ids(gone))
+		}
 	}
 	if got := ids(v.live(100 * time.Second)); !slices.Equal(got, []string{"a"}) {
 		t.Errorf("a row that is not there any more: %v", got)
+	}
+}
+
+// A store that answers nobody for a while kills nobody: who lives is seen to
+// count soon after, and who does not is dead when it has had its time.
+func TestNobodyDiesOfTheStore(t *testing.T) {
+	v := newView("a", 2*time.Second)
+	step := func(now time.Duration, b, c uint64) []string {
+		v.observe(now, []naming.Member{{ID: "a", Beat: uint64(now)}, {ID: "b", Beat: b}, {ID: "c", Beat: c}})
+		return ids(v.live(now))
+	}
+	everybody := []string{"a", "b", "c"}
+	for n := range uint64(5) {
+		step(time.Duration(n)*400*time.Millisecond, n, n)
+	}
+	// Nothing is heard from 1.6 s to 30 s; c does not come back.
+	if got := step(30*time.Second, 4, 4); !slices.Equal(got, everybody) {
+		t.Errorf("the first to see the store again takes the others for dead: %v", got)
+	}
+	for n := range 10 {
+		now := 30*time.Second + time.Duration(n+1)*400*time.Millisecond
+		got := step(now, uint64(5+n), 4)
+		if dead := n >= 5; slices.Equal(got, []string{"a", "b"}) != dead || !dead && !slices.Equal(got, everybody) {
+			t.Errorf("%s after that: %v", now-30*time.Second, got)
+		}
 	}
 }
 

@@ -105,7 +105,7 @@ func (f *Follower) heal(ctx context.Context, c *Comparison) {
 		zap.Int("differences", c.Differences), zap.Strings("named", c.Named))
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	err := f.reload(ctx, "memory and store differed")
+	err := f.reload(ctx, "memory and store differed", false)
 	switch {
 	case errors.Is(err, errShrink):
 		c.Kept = errShrink.Error()
@@ -185,7 +185,7 @@ func (f *Follower) at(ctx context.Context, rev naming.Revision) (*registry.Snaps
 	defer f.mu.Unlock()
 	defer func() { f.kept = nil }()
 	if f.visible() < rev {
-		if err := f.catchUp(ctx, rev); err != nil {
+		if err := f.catchUp(ctx, rev, true); err != nil {
 			return nil, err
 		}
 	}

@@ -47,11 +47,13 @@ func (c Config) Validate() error {
 
 // Feed is what a follower reads of the store.
 type Feed interface {
-	// Since returns the commits after a revision in order and without gaps, at
-	// most limit of them. An error of kind NotFound: the log does not reach back
-	// so far.
-	Since(ctx context.Context, after naming.Revision, limit int) ([]naming.Commit, error)
-	// Load visits everything as of the revision that it returns.
+	// Tail returns the log from a revision on, with at most limit commits. An error
+	// of kind NotFound: the log does not reach back so far.
+	Tail(ctx context.Context, after naming.Revision, limit int) (naming.Tail, error)
+	// Sync returns the newest revision, and then no crash takes it back.
+	Sync(ctx context.Context) (naming.Revision, error)
+	// Load visits everything as of the revision that it returns, which no crash
+	// takes back.
 	Load(ctx context.Context, visit func(naming.Object) error, touched func(naming.Touched) error) (naming.Revision, error)
 	// Scan visits every object as of the revision that it tells first, without
 	// stopping writers; it holds no more than a page of them in memory.
@@ -84,6 +86,8 @@ type Follower struct {
 
 	mu   sync.Mutex           // held while commits are applied; guards everything below
 	kept []*registry.Snapshot // those since a comparison asked for them; nil: nobody did
+	sure naming.Revision      // no crash takes it back, nor what is before it
+	last naming.Record        // of the newest revision that is visible; zero: not known yet
 	// When a loaded world was refused last; zero: never.
 	refused time.Time
 }
@@ -104,8 +108,8 @@ func New(cfg Config, d Deps) (*Follower, error) {
 	return f, f.meter.register(d.Metrics)
 }
 
-// Hint says that a revision exists; the follower looks at once if it is newer
-// than what is visible.
+// Hint says that a revision was committed and answered, so that it is on the
+// disk; the follower looks at once if it is newer than what is visible.
 func (f *Follower) Hint(r naming.Revision) {
 	for {
 		old := f.hint.Load()
@@ -126,19 +130,23 @@ func (f *Follower) Hint(r naming.Revision) {
 // changed nothing has revision 0. On return without an error everything up to
 // the revision newest is visible.
 func (f *Follower) Commit(ctx context.Context, c naming.Commit, newest naming.Revision) error {
-	if newest <= f.visible() {
-		return nil // it was so before, or the log was read in between
+	if c.Revision == 0 && newest <= f.visible() {
+		return nil // it was so before
 	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	switch now := f.visible(); {
-	case newest <= now:
-		return nil
-	case c.Revision == now+1 && newest == c.Revision:
+	now := f.visible()
+	switch {
+	case c.Revision == 0 && newest <= now, c.Revision == now && !c.Record.Differs(f.last):
+		return nil // the log was read in between
+	case c.Revision == now+1 && newest == c.Revision && !c.After.Differs(f.last):
 		return f.apply(&c)
 	}
-	f.meter.gaps.Inc()
-	return f.catchUp(ctx, newest)
+	if newest > now {
+		f.meter.gaps.Inc()
+	}
+	f.sure = max(f.sure, newest)
+	return f.catchUp(ctx, newest, false)
 }
 
 // Fresh makes everything visible that was committed before the call, if the
@@ -150,7 +158,7 @@ func (f *Follower) Fresh(ctx context.Context) {
 	if f.looks.Load() > began {
 		return // another look began and ended meanwhile
 	}
-	if err := f.catchUp(ctx, 0); err != nil {
+	if err := f.catchUp(ctx, 0, true); err != nil {
 		f.deps.Log.Debug("the store cannot be read", zap.Error(err))
 	}
 }
@@ -159,16 +167,19 @@ func (f *Follower) Fresh(ctx context.Context) {
 func (f *Follower) Run(ctx context.Context) error {
 	timer := time.NewTimer(f.cfg.Poll)
 	defer timer.Stop()
+	wait := f.cfg.Poll
 	for attempt := 0; ; {
+		all := false
 		select {
 		case <-ctx.Done():
 			return nil
 		case <-f.wake:
 			attempt = 0
 		case <-timer.C:
+			all = wait == f.cfg.Poll
 		}
-		f.look(ctx)
-		wait := f.cfg.Poll
+		f.look(ctx, all)
+		wait = f.cfg.Poll
 		if uint64(f.deps.Registry.World().Revision()) < f.hint.Load() && attempt < len(again) {
 			wait = again[attempt]
 			attempt++
@@ -177,11 +188,11 @@ func (f *Follower) Run(ctx context.Context) error {
 	}
 }
 
-// look reads what is new.
-func (f *Follower) look(ctx context.Context) {
+// look reads what is new: all, or what is known to be on the disk.
+func (f *Follower) look(ctx context.Context, all bool) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	err := f.catchUp(ctx, 0)
+	err := f.catchUp(ctx, 0, all)
 	switch was := f.since.Load(); {
 	case ctx.Err() != nil:
 	case err == nil && was != 0:
@@ -208,25 +219,31 @@ func (f *Follower) CutOff() time.Time {
 func (f *Follower) visible() naming.Revision { return f.deps.Registry.World().Revision() }
 
 // catchUp applies commits of the log until there are no more, and until a
-// revision is visible. The caller holds mu.
-func (f *Follower) catchUp(ctx context.Context, until naming.Revision) error {
+// revision is visible; what is not known to be on the disk only when all is
+// asked for. The caller holds mu.
+func (f *Follower) catchUp(ctx context.Context, until naming.Revision, all bool) error {
 	for attempt := 0; ; {
-		f.looks.Add(1)
-		commits, err := f.deps.Feed.Since(ctx, f.visible(), batchSize)
-		if naming.KindOf(err) == naming.NotFound {
-			err = f.reload(ctx, "the change log does not reach back far enough")
+		if all {
+			f.looks.Add(1)
+		}
+		t, err := f.tail(ctx, all)
+		short := err == nil && t.Head < f.visible()
+		switch {
+		case naming.KindOf(err) == naming.NotFound:
+			err = f.reload(ctx, "the change log does not reach back far enough", false)
+		case err != nil:
+		case short && attempt == len(again), !short && t.At.Differs(f.last):
+			err = f.takeBack(ctx, &t)
+			t, short = naming.Tail{}, false
+		case !short:
+			err = f.applyAll(&t)
 		}
 		if err != nil {
 			return err
 		}
-		for n := range commits {
-			if err := f.apply(&commits[n]); err != nil {
-				return err
-			}
-		}
 		switch {
-		case len(commits) == batchSize:
-		case f.visible() >= until:
+		case len(t.Commits) == batchSize:
+		case f.visible() >= until && !short:
 			return nil
 		case attempt == len(again):
 			return fmt.Errorf("revision %d is not in the change log yet", until)
@@ -237,6 +254,33 @@ func (f *Follower) catchUp(ctx context.Context, until naming.Revision) error {
 			attempt++
 		}
 	}
+}
+
+// tail reads the log. A commit can be read a moment before it is on the disk,
+// and a database that crashes just then forgets it. Nobody is to be shown such a
+// one: it is left out, or, when all is asked for, waited for.
+func (f *Follower) tail(ctx context.Context, all bool) (naming.Tail, error) {
+	t, err := f.deps.Feed.Tail(ctx, f.visible(), batchSize)
+	if err == nil && all && f.countSure(&t) < len(t.Commits) {
+		head, bad := f.deps.Feed.Sync(ctx)
+		if bad != nil { // what is sure can be shown all the same
+			f.deps.Log.Debug("the store does not say what is on its disk", zap.Error(bad))
+		}
+		f.sure = max(f.sure, head)
+		t, err = f.deps.Feed.Tail(ctx, f.visible(), batchSize) // what was read before may be gone
+	}
+	t.Commits = t.Commits[:f.countSure(&t)]
+	return t, err
+}
+
+// countSure counts the commits that no crash takes back.
+func (f *Follower) countSure(t *naming.Tail) int {
+	sure := max(f.sure, naming.Revision(f.hint.Load()))
+	n := len(t.Commits)
+	for n > 0 && t.Commits[n-1].Revision > sure {
+		n--
+	}
+	return n
 }
 
 func rest(ctx context.Context, d time.Duration) bool {
@@ -250,10 +294,39 @@ func rest(ctx context.Context, d time.Duration) bool {
 	}
 }
 
+// applyAll applies the commits that a look found.
+func (f *Follower) applyAll(t *naming.Tail) error {
+	if f.last == (naming.Record{}) {
+		f.last = t.At // after a load the log says what was loaded
+	}
+	for n := range t.Commits {
+		if err := f.apply(&t.Commits[n]); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// takeBack loads the world anew because the log has something else where this
+// server has been: the database crashed, or was restored, and forgot what it
+// had shown. Nobody was told that it was done, for a commit is answered when it
+// is on the disk; but what was decided since has the same revisions.
+func (f *Follower) takeBack(ctx context.Context, t *naming.Tail) error {
+	visible := f.visible()
+	if err := f.reload(ctx, "the change log was rewritten", true); err != nil {
+		return err
+	}
+	f.meter.rewrites.Inc()
+	f.deps.Log.Error("the change log was rewritten: the database forgot commits that this server had shown",
+		zap.Uint64("visible", uint64(visible)), zap.Uint64("stored", uint64(t.Head)))
+	return nil
+}
+
 func (f *Follower) apply(c *naming.Commit) error {
 	if err := f.deps.Registry.Apply(*c); err != nil {
 		return err
 	}
+	f.last = c.Record
 	if f.kept != nil && len(f.kept) < maxKept {
 		f.kept = append(f.kept, f.deps.Registry.Snapshot())
 	}
@@ -268,8 +341,13 @@ var errShrink = errors.New("too many instances are missing from the store withou
 // every look and every write would read all of the store again.
 const refusedRest = 10 * time.Second
 
-// reload reads the whole world. The caller holds mu.
-func (f *Follower) reload(ctx context.Context, why string) error {
+// few is how many instances a database that crashed may have forgotten of a
+// small world. It never forgets all.
+const few = 10
+
+// reload reads the whole world, which may be an older one when the log went
+// back. The caller holds mu.
+func (f *Follower) reload(ctx context.Context, why string, back bool) error {
 	if !f.refused.IsZero() && time.Since(f.refused) < refusedRest {
 		return errShrink
 	}
@@ -286,14 +364,30 @@ func (f *Follower) reload(ctx context.Context, why string) error {
 		return err
 	}
 	_, _, before, _ := f.deps.Registry.Snapshot().Counts()
-	if instances < before-before*f.cfg.MaxShrink/100 {
+	allowed := before * f.cfg.MaxShrink / 100
+	if back && instances > 0 {
+		allowed = max(allowed, few)
+	}
+	if before-instances > allowed {
 		f.meter.shrinks.Inc()
 		f.refused = time.Now()
 		f.deps.Log.Error(errShrink.Error(), zap.Int("visible", before), zap.Int("stored", instances))
 		return errShrink
 	}
-	if err := l.Publish(head); err != nil {
+	publish := l.Publish
+	if back {
+		publish = l.Replace
+	}
+	if err := publish(head); err != nil {
 		return err
+	}
+	f.last = naming.Record{}
+	if f.kept != nil {
+		f.kept = []*registry.Snapshot{f.deps.Registry.Snapshot()}
+	}
+	f.sure = head
+	if back {
+		f.hint.Store(min(f.hint.Load(), uint64(head)))
 	}
 	f.deps.Log.Warn("the world was loaded anew", zap.String("why", why), zap.Uint64("revision", uint64(head)))
 	f.deps.Loaded()

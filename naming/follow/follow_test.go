@@ -150,11 +150,11 @@ type broken struct {
 	empty atomic.Bool // Load shows nothing
 }
 
-func (b *broken) Since(ctx context.Context, after naming.Revision, limit int) ([]naming.Commit, error) {
+func (b *broken) Tail(ctx context.Context, after naming.Revision, limit int) (naming.Tail, error) {
 	if err := b.err.Load(); err != nil {
-		return nil, *err
+		return naming.Tail{}, *err
 	}
-	return b.Store.Since(ctx, after, limit)
+	return b.Store.Tail(ctx, after, limit)
 }
 
 func (b *broken) Load(ctx context.Context, visit func(naming.Object) error, touched func(naming.Touched) error) (naming.Revision, error) {
@@ -243,8 +243,8 @@ type shrunk struct {
 	loads atomic.Int32
 }
 
-func (*shrunk) Since(context.Context, naming.Revision, int) ([]naming.Commit, error) {
-	return nil, store.ErrCompacted
+func (*shrunk) Tail(context.Context, naming.Revision, int) (naming.Tail, error) {
+	return naming.Tail{}, store.ErrCompacted
 }
 
 func (s *shrunk) Load(ctx context.Context, visit func(naming.Object) error, touched func(naming.Touched) error) (naming.Revision, error) {

@@ -7,10 +7,11 @@ import (
 )
 
 type meter struct {
-	gaps    prometheus.Counter
-	reloads prometheus.Counter
-	shrinks prometheus.Counter
-	cutOff  prometheus.Gauge
+	gaps     prometheus.Counter
+	reloads  prometheus.Counter
+	shrinks  prometheus.Counter
+	rewrites prometheus.Counter
+	cutOff   prometheus.Gauge
 
 	comparisons, differences prometheus.Counter
 	compared, comparedAt     prometheus.Gauge
@@ -26,6 +27,9 @@ func newMeter() meter {
 		}),
 		shrinks: prometheus.NewCounter(prometheus.CounterOpts{
 			Name: "polestar_follow_shrinks_total", Help: "Loaded worlds that were refused because too much was missing.",
+		}),
+		rewrites: prometheus.NewCounter(prometheus.CounterOpts{
+			Name: "polestar_follow_rewrites_total", Help: "Times that the database had forgotten commits which this node had shown.",
 		}),
 		cutOff: prometheus.NewGauge(prometheus.GaugeOpts{
 			Name: "polestar_follow_cut_off_timestamp_seconds", Help: "Unix time at which this node lost the store; 0 while it can be read.",
@@ -46,6 +50,6 @@ func newMeter() meter {
 }
 
 func (m meter) register(r prometheus.Registerer) error {
-	return errors.Join(r.Register(m.gaps), r.Register(m.reloads), r.Register(m.shrinks), r.Register(m.cutOff),
+	return errors.Join(r.Register(m.gaps), r.Register(m.reloads), r.Register(m.shrinks), r.Register(m.rewrites), r.Register(m.cutOff),
 		r.Register(m.comparisons), r.Register(m.differences), r.Register(m.compared), r.Register(m.comparedAt))
 }

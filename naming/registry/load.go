@@ -71,7 +71,13 @@ func (l *Loader) Touched(t naming.Touched) error {
 // service for all subscribers; a Loader is of no use afterwards. Two errors
 // leave the world as it was: an instance without its service (the store
 // promises that there is none), and a head older than what is visible already.
-func (l *Loader) Publish(head naming.Revision) error {
+func (l *Loader) Publish(head naming.Revision) error { return l.publish(head, false) }
+
+// Replace is Publish for a store that was cut back: what is visible and newer
+// than head is taken back.
+func (l *Loader) Replace(head naming.Revision) error { return l.publish(head, true) }
+
+func (l *Loader) publish(head naming.Revision, back bool) error {
 	for key, st := range l.services {
 		if st.Service == nil {
 			return fmt.Errorf("registry: %d instances of service %s, which is not stored", len(st.Instances), key)
@@ -92,7 +98,7 @@ func (l *Loader) Publish(head naming.Revision) error {
 	r := l.into
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if now := r.current.Load().revision; head < now {
+	if now := r.current.Load().revision; head < now && !back {
 		return fmt.Errorf("registry: revision %d was loaded, but %d is visible already", head, now)
 	}
 	l.next.loads = r.current.Load().loads + 1

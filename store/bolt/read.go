@@ -73,6 +73,21 @@ func (s *Store) Since(ctx context.Context, after naming.Revision, limit int) (ou
 	return out, err
 }
 
+// Tail implements store.Feed. Nobody else writes this log: its records need no
+// names.
+func (s *Store) Tail(ctx context.Context, after naming.Revision, limit int) (t naming.Tail, err error) {
+	if t.Commits, err = s.Since(ctx, after, limit); err != nil {
+		return naming.Tail{}, err
+	}
+	if t.Head, err = s.Head(ctx); err != nil {
+		return naming.Tail{}, err
+	}
+	return t, nil
+}
+
+// Sync implements store.Feed: what can be seen is on the disk.
+func (s *Store) Sync(ctx context.Context) (naming.Revision, error) { return s.Head(ctx) }
+
 // Before implements store.Feed.
 func (s *Store) Before(ctx context.Context, before naming.Revision, limit int) (out []naming.Commit, err error) {
 	err = s.db.View(func(tx *bolt.Tx) error {

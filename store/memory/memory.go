@@ -17,6 +17,7 @@ type Store struct {
 
 	mu      sync.Mutex // guards everything below
 	head    naming.Revision
+	seq     uint64          // of the last record
 	log     []naming.Commit // the newest commits, in order
 	objects map[id]naming.Object
 	touched map[naming.ServiceKey]naming.Revision
@@ -160,6 +161,8 @@ func (s *Store) Apply(ctx context.Context, writes []naming.Write) (naming.Commit
 	if err != nil || commit.Revision == 0 {
 		return commit, results, err
 	}
+	s.seq++
+	commit.Record, commit.After = naming.Record{Writer: 1, Seq: s.seq}, s.recordAt(s.head)
 	s.head = commit.Revision
 	for n := range commit.Changes {
 		s.put(&commit.Changes[n], commit.Revision)
@@ -252,6 +255,11 @@ func (s *Store) Restore(ctx context.Context, load store.LoadFunc) error {
 func (s *Store) Since(_ context.Context, after naming.Revision, limit int) ([]naming.Commit, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	return s.since(after, limit)
+}
+
+// since is Since with s.mu held.
+func (s *Store) since(after naming.Revision, limit int) ([]naming.Commit, error) {
 	if after >= s.head {
 		return nil, nil
 	}
@@ -260,6 +268,37 @@ func (s *Store) Since(_ context.Context, after naming.Revision, limit int) ([]na
 	}
 	rest := s.log[after+1-s.log[0].Revision:]
 	return rest[:min(limit, len(rest))], nil
+}
+
+// Tail implements store.Feed.
+func (s *Store) Tail(_ context.Context, after naming.Revision, limit int) (naming.Tail, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	commits, err := s.since(after, limit)
+	return naming.Tail{Head: s.head, At: s.recordAt(after), Commits: commits}, err
+}
+
+// recordAt is the record of a revision. s.mu is held.
+func (s *Store) recordAt(rev naming.Revision) (r naming.Record) {
+	if len(s.log) > 0 && rev >= s.log[0].Revision && rev <= s.head {
+		r = s.log[rev-s.log[0].Revision].Record
+	}
+	return r
+}
+
+// Sync implements store.Feed: there is no disk.
+func (s *Store) Sync(ctx context.Context) (naming.Revision, error) { return s.Head(ctx) }
+
+// Forget undoes the newest commit, as a database does that crashed before it
+// was on its disk: its revision is given away again.
+func (s *Store) Forget() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	last := s.log[len(s.log)-1]
+	for _, c := range slices.Backward(last.Changes) {
+		s.put(&naming.Change{Before: c.After, After: c.Before}, s.head)
+	}
+	s.head, s.log = s.head-1, s.log[:len(s.log)-1:len(s.log)-1]
 }
 
 // Before implements store.Feed.

@@ -93,10 +93,10 @@ func (s *Store) attempt(ctx context.Context, conn *sql.Conn, writes []naming.Wri
 		return none, nil, err
 	}
 	if commit.Revision == 0 {
-		_, err = conn.ExecContext(ctx, "ROLLBACK")
-		return commit, results, err
+		return commit, results, s.settled(ctx, conn, v.head) // what changed nothing rests on what is
 	}
 	seq := s.seq.Add(1)
+	commit.Record, commit.After = naming.Record{Writer: s.writer, Seq: seq}, v.newest
 	w, err := s.script(v, commit, seq)
 	if err != nil {
 		return none, nil, err
@@ -106,6 +106,9 @@ func (s *Store) attempt(ctx context.Context, conn *sql.Conn, writes []naming.Wri
 		abandon(ctx, conn) // it may still hold the lock
 		_ = conn.Close()   // nor does it keep its place in the pool
 		err = s.settle(ctx, to, seq, err)
+	}
+	if err == nil {
+		s.onDisk(commit.Revision)
 	}
 	return commit, results, err
 }

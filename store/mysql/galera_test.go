@@ -97,6 +97,14 @@ func openDSN(t testing.TB, dsn string, bounds store.LogBounds) *Store {
 // Servers at different nodes change the schema one after the other.
 func (g *galera) startTogether(t *testing.T) {
 	name := g.database(t, t.TempDir())
+	for k := range 3 { // who connects to a node does not wait for what others have made
+		db, err := sql.Open("mysql", g.Nodes[k].DSN(name))
+		if err != nil {
+			t.Fatal(err)
+		}
+		eventually(t, db.Ping)
+		_ = db.Close()
+	}
 	var wg sync.WaitGroup
 	for k := range 6 {
 		wg.Go(func() {

@@ -58,6 +58,7 @@ type Store struct {
 	db       *sql.DB
 	writer   uint64        // names this open store in the log
 	seq      atomic.Uint64 // of its last attempt to commit
+	synced   atomic.Uint64 // the newest revision that is known to be on the disk
 	lockDead time.Duration // after so long without a beat the holder of the schema's lock is dead
 	silence  time.Duration // maxSilence
 	end      func()        // ends what Open started

@@ -8,7 +8,6 @@ import (
 	"time"
 
 	"polestar/naming"
-	"polestar/store"
 	"polestar/store/codec"
 )
 
@@ -20,13 +19,18 @@ func (s *Store) Load(ctx context.Context, visit func(naming.Object) error, touch
 	err = s.scan(ctx, func(at naming.Revision) error {
 		head = at
 		return nil
-	}, visit, touched)
+	}, visit, touched, func(conn *sql.Conn) error {
+		// The same connection: had the database crashed meanwhile, it were gone.
+		abandon(ctx, conn)
+		_, unsure := s.sync(ctx, conn)
+		return unsure
+	})
 	return head, err
 }
 
 // Scan implements store.Scanner.
 func (s *Store) Scan(ctx context.Context, at func(naming.Revision) error, visit func(naming.Object) error) error {
-	return s.scan(ctx, at, visit, func(naming.Touched) error { return nil })
+	return s.scan(ctx, at, visit, func(naming.Touched) error { return nil }, func(*sql.Conn) error { return nil })
 }
 
 // maxSilence is how long nothing may be read in a reading of everything. A host
@@ -36,7 +40,9 @@ const maxSilence = 30 * time.Second
 // errSilent is no end of the caller's time, but says as much of the host.
 var errSilent = fmt.Errorf("the database fell silent: %w", context.DeadlineExceeded)
 
-func (s *Store) scan(ctx context.Context, at func(naming.Revision) error, visit func(naming.Object) error, touched func(naming.Touched) error) error {
+func (s *Store) scan(
+	ctx context.Context, at func(naming.Revision) error, visit func(naming.Object) error, touched func(naming.Touched) error, done func(*sql.Conn) error,
+) error {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	silent := time.AfterFunc(s.silence, func() { cancel(errSilent) })
@@ -56,7 +62,11 @@ func (s *Store) scan(ctx context.Context, at func(naming.Revision) error, visit 
 		if err := at(head); err != nil {
 			return err
 		}
-		return (&loading{ctx: ctx, conn: conn, in: codec.Interner{}, visit: heard, touched: touched}).all()
+		l := loading{ctx: ctx, conn: conn, in: codec.Interner{}, visit: heard, touched: touched}
+		if err := l.all(); err != nil {
+			return err
+		}
+		return done(conn)
 	})
 	return named(err)
 }
@@ -262,62 +272,6 @@ func (l *loading) rest() error {
 	return r.run(l.ctx, l.conn)
 }
 
-// Since implements store.Feed.
-func (s *Store) Since(ctx context.Context, after naming.Revision, limit int) ([]naming.Commit, error) {
-	var head naming.Revision
-	var out []naming.Commit
-	var r reading
-	r.add("SELECT revision FROM polestar_head WHERE id = 1", func(rows *sql.Rows) error { return rows.Scan(&head) })
-	r.add("SELECT revision, record FROM polestar_log WHERE revision > ? ORDER BY revision LIMIT ?", into(&out), uint64(after), limit)
-	if err := s.read(ctx, &r); err != nil {
-		return nil, err
-	}
-	for n, c := range out {
-		if c.Revision != after+1+naming.Revision(n) {
-			return nil, store.ErrCompacted
-		}
-	}
-	if len(out) == 0 && after < head {
-		return nil, store.ErrCompacted
-	}
-	return out, nil
-}
-
-// Before implements store.Feed.
-func (s *Store) Before(ctx context.Context, before naming.Revision, limit int) ([]naming.Commit, error) {
-	if before == 0 {
-		before = 1<<63 - 1
-	}
-	var out []naming.Commit
-	var r reading
-	r.add("SELECT revision, record FROM polestar_log WHERE revision < ? ORDER BY revision DESC LIMIT ?", into(&out), uint64(before), limit)
-	return out, s.read(ctx, &r)
-}
-
-// Oldest implements store.Feed.
-func (s *Store) Oldest(ctx context.Context) (oldest naming.Revision, err error) {
-	var r reading
-	r.add("SELECT COALESCE(MIN(revision), 0) FROM polestar_log", func(rows *sql.Rows) error { return rows.Scan(&oldest) })
-	return oldest, s.read(ctx, &r)
-}
-
-// into reads records of the change log.
-func into(out *[]naming.Commit) func(*sql.Rows) error {
-	return func(rows *sql.Rows) error {
-		var rev naming.Revision
-		var record []byte
-		if err := rows.Scan(&rev, &record); err != nil {
-			return err
-		}
-		c, err := codec.DecodeCommit(rev, record)
-		if err != nil {
-			return fmt.Errorf("change log, revision %d: %w", rev, err)
-		}
-		*out = append(*out, c)
-		return nil
-	}
-}
-
 // checks are queries each of whose rows is a problem; the one column says it.
 var checks = []string{
 	`SELECT CONCAT('instance "', i.id, '" belongs to service id "', i.service_id, '", which does not exist')
@@ -374,26 +328,4 @@ func (s *Store) Check(ctx context.Context, report func(problem string)) error {
 		return s.checkLog(ctx, conn, report)
 	})
 	return named(err)
-}
-
-func (s *Store) checkLog(ctx context.Context, conn *sql.Conn, report func(string)) error {
-	var after uint64
-	for {
-		n := 0
-		var r reading
-		r.add("SELECT revision, record FROM polestar_log WHERE revision > ? ORDER BY revision LIMIT 500", func(rows *sql.Rows) error {
-			var record []byte
-			if err := rows.Scan(&after, &record); err != nil {
-				return err
-			}
-			n++
-			if _, err := codec.DecodeCommit(naming.Revision(after), record); err != nil {
-				report(fmt.Sprintf("change log: revision %d cannot be read: %v", after, err))
-			}
-			return nil
-		}, after)
-		if err := r.run(ctx, conn); err != nil || n == 0 {
-			return errors.Join(err)
-		}
-	}
 }

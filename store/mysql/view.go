@@ -17,6 +17,7 @@ type view struct {
 	conn *sql.Conn
 
 	head     naming.Revision
+	newest   naming.Record // that of the head
 	logBytes uint64
 	oldest   []logRow // of the change log
 
@@ -92,6 +93,9 @@ func begin(ctx context.Context, conn *sql.Conn, writes []naming.Write) (*view, e
 	r.add("START TRANSACTION", nil)
 	r.add("SELECT revision, log_bytes FROM polestar_head WHERE id = 1 FOR UPDATE", func(rows *sql.Rows) error {
 		return rows.Scan(&v.head, &v.logBytes)
+	})
+	r.add("SELECT l.writer, l.seq FROM polestar_head h JOIN polestar_log l ON l.revision = h.revision WHERE h.id = 1", func(rows *sql.Rows) error {
+		return rows.Scan(&v.newest.Writer, &v.newest.Seq)
 	})
 	r.add("SELECT revision, LENGTH(record), time FROM polestar_log ORDER BY revision LIMIT ?", func(rows *sql.Rows) error {
 		var l logRow

@@ -91,3 +91,48 @@ func testScan(t *testing.T, f *fixture) {
 		t.Errorf("a visitor's error: %v", err)
 	}
 }
+
+// shared reports whether others can write the log, too.
+func shared(f *fixture) bool {
+	_, ok := f.Store.(store.Scanner)
+	return ok
+}
+
+// testTail reads the end of the log: each commit names the record that it came
+// after, as whoever made it was told, and none that was ever there has the name
+// of another.
+func testTail(t *testing.T, f *fixture) {
+	const commits = 8
+	made := make([]naming.Commit, commits+3) // by revision, and some that are not made
+	names := map[naming.Record]bool{}
+	for n := range commits {
+		c, _, err := f.Apply(t.Context(), []naming.Write{register(Instance("svc", n))})
+		if err != nil {
+			t.Fatal(err)
+		}
+		made[c.Revision] = c
+		names[c.Record] = true
+		if c.After != made[n].Record || shared(f) == (c.Record == naming.Record{}) {
+			t.Errorf("revision %d is %+v after %+v, which is %+v", c.Revision, c.Record, c.After, made[n].Record)
+		}
+	}
+	if shared(f) && len(names) != commits {
+		t.Errorf("%d commits have %d names", commits, len(names))
+	}
+	for after := range naming.Revision(len(made)) {
+		for _, limit := range []int{1, 3, 100} {
+			got, err := f.Tail(t.Context(), after, limit)
+			if err != nil || got.Head != commits || len(got.Commits) != max(min(limit, commits-int(after)), 0) {
+				t.Fatalf("Tail(%d, %d) = %d commits up to %d, %v", after, limit, len(got.Commits), got.Head, err)
+			}
+			if got.At != made[after].Record {
+				t.Errorf("Tail(%d, %d) says that it is %+v", after, limit, got.At)
+			}
+			for _, c := range got.Commits {
+				if want := made[c.Revision]; c.Record != want.Record || c.After != want.After || len(c.Changes) != len(want.Changes) {
+					t.Errorf("Tail(%d, %d): revision %d is %+v after %+v, want %+v after %+v", after, limit, c.Revision, c.Record, c.After, want.Record, want.After)
+				}
+			}
+		}
+	}
+}

@@ -50,6 +50,7 @@ func Run(t *testing.T, open Open, caps Caps) {
 		"CancelledLeavesNothing":   testCancelled,
 		"FollowersSeeAllInOrder":   testFollow,
 		"LogIsBounded":             testCompaction,
+		"TheEndOfTheLogIsNamed":    testTail,
 		"TouchedNeverGoesBack":     testTouched,
 		"AnySequenceEqualsModel":   testModel,
 	} {
@@ -365,6 +366,14 @@ func testCompaction(t *testing.T, f *fixture) {
 	}
 	if _, err := f.Since(t.Context(), 3, 100); !errors.Is(err, store.ErrCompacted) {
 		t.Errorf("err = %v, want ErrCompacted", err)
+	}
+	if _, err := f.Tail(t.Context(), 3, 100); !errors.Is(err, store.ErrCompacted) {
+		t.Errorf("err = %v, want ErrCompacted", err)
+	}
+	for after, want := range map[naming.Revision]int{15: 5, 16: 4} { // the first of which is not there itself
+		if got, err := f.Tail(t.Context(), after, 100); err != nil || len(got.Commits) != want || (got.At != naming.Record{}) != (want == 4 && shared(f)) {
+			t.Errorf("Tail(%d) = %+v, %v", after, got, err)
+		}
 	}
 	got, err := f.Since(t.Context(), 15, 100)
 	if err != nil || len(got) != 5 || got[0].Revision != 16 {
