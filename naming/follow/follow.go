@@ -137,7 +137,7 @@ func (f *Follower) Commit(ctx context.Context, c naming.Commit, newest naming.Re
 	defer f.mu.Unlock()
 	now := f.visible()
 	switch {
-	case c.Revision == 0 && newest <= now, c.Revision == now && !c.Record.Differs(f.last):
+	case newest <= now && (c.Revision == 0 || c.Revision == now && !c.Record.Differs(f.last)):
 		return nil // the log was read in between
 	case c.Revision == now+1 && newest == c.Revision && !c.After.Differs(f.last):
 		return f.apply(&c)

@@ -209,3 +209,14 @@ func TestOnlyWhatIsOnTheDiskIsShown(t *testing.T) {
 		}
 	})
 }
+
+// A server that shows nothing yet shows what its first answer rests on, though
+// that changed nothing.
+func TestNoChangeOfAnEmptyWorld(t *testing.T) {
+	s := memory.New(store.DefaultLogBounds())
+	other, n := newNode(t, s, s), newNode(t, s, s)
+	rev := other.register(t, "svc", 1)
+	if err := n.follower.Commit(t.Context(), naming.Commit{}, rev); err != nil || n.registry.World().Revision() != rev {
+		t.Errorf("revision %d is visible, want %d: %v", n.registry.World().Revision(), rev, err)
+	}
+}
