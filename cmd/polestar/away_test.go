@@ -80,11 +80,11 @@ type once struct {
 	asked int
 }
 
-func (o *once) Head(ctx context.Context) (naming.Revision, error) {
+func (o *once) Sync(ctx context.Context) (naming.Revision, error) {
 	if o.asked++; o.asked == 1 {
 		return 0, naming.Errorf(naming.StoreFailed, "", "frozen")
 	}
-	return o.Store.Head(ctx)
+	return o.Store.Sync(ctx)
 }
 
 // A database that was opened late, and could not be read then, is read again,
