@@ -3,6 +3,7 @@ package follow_test
 import (
 	"context"
 	"errors"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -149,13 +150,24 @@ func TestARewrittenLogIsGuarded(t *testing.T) {
 // unsynced is a feed of a database whose disk is slow.
 type unsynced struct {
 	*memory.Store
+
+	mu    sync.Mutex      // guards everything below
 	disk  naming.Revision // what is on it
 	syncs int
 	crash func() // when it is asked for what is on its disk
 	err   error
 }
 
+// set changes the database.
+func (u *unsynced) set(f func()) {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	f()
+}
+
 func (u *unsynced) Sync(context.Context) (naming.Revision, error) {
+	u.mu.Lock()
+	defer u.mu.Unlock()
 	u.syncs++
 	if u.crash != nil {
 		u.crash()
@@ -177,8 +189,10 @@ func TestOnlyWhatIsOnTheDiskIsShown(t *testing.T) {
 		}
 		shows := func(want naming.Revision, syncs int, when string) {
 			t.Helper()
-			if got := n.registry.World().Revision(); got != want || feed.syncs != syncs {
-				t.Errorf("%s: revision %d is visible after %d questions, want %d after %d", when, got, feed.syncs, want, syncs)
+			var asked int
+			feed.set(func() { asked = feed.syncs })
+			if got := n.registry.World().Revision(); got != want || asked != syncs {
+				t.Errorf("%s: revision %d is visible after %d questions, want %d after %d", when, got, asked, want, syncs)
 			}
 		}
 		ctx, cancel := context.WithCancel(t.Context())
@@ -187,18 +201,20 @@ func TestOnlyWhatIsOnTheDiskIsShown(t *testing.T) {
 		n.follower.Hint(2)
 		synctest.Wait()
 		shows(2, 0, "a hint")
-		feed.disk = 3
+		feed.set(func() { feed.disk = 3 })
 		time.Sleep(follow.Default().Poll)
 		synctest.Wait()
 		shows(3, 1, "a poll")
-		feed.err = errors.New("gone")
+		feed.set(func() { feed.err = errors.New("gone") })
 		n.follower.Fresh(t.Context())
 		shows(3, 2, "a question without an answer")
-		feed.err, feed.disk = nil, 6
-		feed.crash = func() { feed.Forget(); feed.disk = 5 }
+		feed.set(func() {
+			feed.err, feed.disk = nil, 6
+			feed.crash = func() { feed.Forget(); feed.disk = 5 }
+		})
 		n.follower.Fresh(t.Context())
 		shows(5, 3, "a crash meanwhile")
-		feed.crash = nil
+		feed.set(func() { feed.crash = nil })
 		if rev := n.register(t, "svc", 7); rev != 6 {
 			t.Errorf("an own commit at revision %d", rev)
 		}
