@@ -65,7 +65,10 @@ func keepsWhatItHas(t *testing.T, s *sdk) {
 		}
 		return n
 	}
-	harness.Wait(t, soon, func() error {
+	// A refused SDK asks at intervals of its own, up to some ten seconds apart.
+	const patience = 3 * soon
+	defer s.recorder.NotReady(false) // or all that comes later fails, too
+	harness.Wait(t, patience, func() error {
 		if all := s.instances(t, "all "+service); len(all) != 1 || all[0].Weight != 1 {
 			t.Fatalf("dropped while the server is not ready: %+v", all)
 		}
@@ -78,7 +81,12 @@ func keepsWhatItHas(t *testing.T, s *sdk) {
 	if err := s.registry.Put(in(2)); err != nil {
 		t.Fatal(err)
 	}
-	s.sees(t, service, func(all []seen) bool { return len(all) == 1 && all[0].Weight == 2 })
+	harness.Wait(t, patience, func() error {
+		if all := s.instances(t, "all "+service); len(all) != 1 || all[0].Weight != 2 {
+			return fmt.Errorf("the SDK shows %+v", all)
+		}
+		return nil
+	})
 }
 
 // watches changes a service until the SDK tells its application of a change.
