@@ -96,6 +96,20 @@ type Resource struct {
 	NamespaceCreator, ServiceCreator string
 }
 
+// ResourceOf is the service at key, or with an empty name the namespace, as it
+// is stored: with who created it and its namespace, as far as they exist. All
+// doors judge by it.
+func ResourceOf(w naming.World, key naming.ServiceKey) Resource {
+	r := Resource{Namespace: key.Namespace, Service: key.Name}
+	if ns := w.Namespace(key.Namespace); ns != nil {
+		r.NamespaceCreator = ns.Creator
+	}
+	if st := w.Service(key); st != nil {
+		r.ServiceCreator = st.Service.Creator
+	}
+	return r
+}
+
 // Reason says why somebody was refused.
 type Reason uint8
 

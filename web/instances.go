@@ -116,7 +116,7 @@ func (s *Server) mayOperate(w http.ResponseWriter, r *http.Request, id string) (
 		}
 	}
 	if c := callerOf(r); c.err == nil {
-		on := resourceOf(world, key)
+		on := auth.ResourceOf(world, key)
 		if s.deps.Auth.Allow(r.Context(), c.api, c.principal, auth.Operate, on) == nil {
 			return key, true
 		}

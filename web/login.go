@@ -204,7 +204,7 @@ func (s *Server) mayBe(w http.ResponseWriter, r *http.Request) {
 			return
 		}
 	}
-	d := s.deps.Access.Explain(api, id, auth.Action(q.text["action"]), resourceOf(s.deps.World(), q.key()))
+	d := s.deps.Access.Explain(api, id, auth.Action(q.text["action"]), auth.ResourceOf(s.deps.World(), q.key()))
 	out := Verdict{Allowed: d.Allowed, Why: d.Why}
 	if d.Policy != nil {
 		out.Policy, out.Selector = d.Policy.Name, new(Selector(d.Selector))

@@ -86,7 +86,7 @@ func (s *Server) world(r *http.Request) naming.World {
 // may reports whether the caller may do a to what is at key, as it is stored;
 // else it has answered. A key without a namespace is the server as a whole.
 func (s *Server) may(w http.ResponseWriter, r *http.Request, a auth.Action, key naming.ServiceKey) bool {
-	c, on := callerOf(r), resourceOf(s.deps.World(), key)
+	c, on := callerOf(r), auth.ResourceOf(s.deps.World(), key)
 	err := c.err
 	if err == nil {
 		err = s.deps.Auth.Allow(r.Context(), c.api, c.principal, a, on)
@@ -118,18 +118,6 @@ func (s *Server) tell(r *http.Request, a auth.Action, on auth.Resource, err erro
 		Principal: callerOf(r).principal, Address: actor(r).Address, Method: r.Method + " " + chi.RouteContext(r.Context()).RoutePattern(),
 		Action: a, Resource: on, Reason: refusal.Reason,
 	})
-}
-
-// resourceOf names what is at key, with who created it.
-func resourceOf(w naming.World, key naming.ServiceKey) auth.Resource {
-	r := auth.Resource{Namespace: key.Namespace, Service: key.Name}
-	if ns := w.Namespace(key.Namespace); ns != nil {
-		r.NamespaceCreator = ns.Creator
-	}
-	if st := w.Service(key); st != nil {
-		r.ServiceCreator = st.Service.Creator
-	}
-	return r
 }
 
 // shown is what the caller may see of clients and of what they have; nil:
@@ -184,7 +172,7 @@ func (s *Server) whileAllowed(
 			changed := s.deps.Auth.Changed()
 			p, err := s.deps.Auth.Authenticate(ctx, auth.ConsoleAPI, shown)
 			if err == nil {
-				err = s.deps.Auth.Allow(ctx, auth.ConsoleAPI, p, a, resourceOf(s.deps.World(), key))
+				err = s.deps.Auth.Allow(ctx, auth.ConsoleAPI, p, a, auth.ResourceOf(s.deps.World(), key))
 			}
 			if err != nil {
 				cancel(err)

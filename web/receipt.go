@@ -38,7 +38,7 @@ func (s *Server) receipts(w http.ResponseWriter, r *http.Request) {
 	defer end()
 	got, err := s.deps.Receipt(allowed, q)
 	if refusal, ended := errors.AsType[*auth.Error](context.Cause(allowed)); ended {
-		s.turnDown(w, r, auth.Inspect, resourceOf(s.deps.World(), q.Service), refusal)
+		s.turnDown(w, r, auth.Inspect, auth.ResourceOf(s.deps.World(), q.Service), refusal)
 		return
 	}
 	if err != nil {

@@ -89,7 +89,7 @@ func (a *access) allow(ctx context.Context, q *request, w naming.World, key nami
 	if a.open {
 		return nil
 	}
-	r := resourceOf(w, key)
+	r := auth.ResourceOf(w, key)
 	if err := a.gate.Allow(ctx, auth.ClientAPI, q.by, q.action, r); err != nil {
 		return a.refuse(ctx, q, r, err)
 	}
@@ -125,19 +125,6 @@ func stored(w naming.World, ref naming.Ref) naming.Ref {
 		ref.Service = i.Service
 	}
 	return ref
-}
-
-// resourceOf is a service as it is stored, with who created it and its
-// namespace, as far as they exist.
-func resourceOf(w naming.World, key naming.ServiceKey) auth.Resource {
-	r := auth.Resource{Namespace: key.Namespace, Service: key.Name}
-	if n := w.Namespace(key.Namespace); n != nil {
-		r.NamespaceCreator = n.Creator
-	}
-	if st := w.Service(key); st != nil {
-		r.ServiceCreator = st.Service.Creator
-	}
-	return r
 }
 
 // sees reports whether a service of a world is in a scope.

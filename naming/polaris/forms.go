@@ -31,7 +31,7 @@ func Denial(err error) error {
 
 // ResourceOf is a service as it is stored, with who created it and its
 // namespace, as far as they exist.
-func ResourceOf(w naming.World, key naming.ServiceKey) auth.Resource { return resourceOf(w, key) }
+func ResourceOf(w naming.World, key naming.ServiceKey) auth.Resource { return auth.ResourceOf(w, key) }
 
 // RegistrationOf reads an Instance as a registration; unset and empty fields
 // are not sent.

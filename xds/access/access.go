@@ -137,18 +137,11 @@ func (c *Control) Changed() <-chan struct{} { return c.Gate.Changed() }
 
 // resource is a service, or with an empty name a namespace, as it is registered.
 func (c *Control) resource(key naming.ServiceKey) auth.Resource {
-	r := auth.Resource{Namespace: key.Namespace, Service: key.Name}
 	w := c.World()
 	if w == nil {
-		return r
+		return auth.Resource{Namespace: key.Namespace, Service: key.Name}
 	}
-	if ns := w.Namespace(key.Namespace); ns != nil {
-		r.NamespaceCreator = ns.Creator
-	}
-	if st := w.Service(key); st != nil {
-		r.ServiceCreator = st.Service.Creator
-	}
-	return r
+	return auth.ResourceOf(w, key)
 }
 
 // where tells who was refused for want of a token where one goes.
